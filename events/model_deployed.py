@@ -1,0 +1,22 @@
+"""A model version answers behind the gateway.
+
+said by: deployment · heard by: registration, gateway, cards · subject: models/<key>
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+NAME = "model-deployed"
+
+
+class ModelDeployed(msgspec.Struct, frozen=True, kw_only=True):
+    """release: its name in the cluster. replaced: the version that stood there before, empty if none."""
+
+    model_id: str
+    version: str
+    release: str
+    manifest_digest: str
+    card_digest: str
+    replaced: str = ""
+    reason: str = ""
