@@ -93,5 +93,7 @@ def _definition(module_name: str) -> Definition:
     payload = getattr(module, class_name, None)
     name = getattr(module, "NAME", None)
     if payload is None or name != module_name.replace("_", "-"):
-        raise TypeError(f"events/{module_name}.py must define NAME = {module_name!r} with '-' and {class_name}")
+        raise TypeError(
+            f"events/{module_name}.py must define NAME = {module_name!r} with '-' and {class_name}"
+        )
     return Definition(name, payload, (module.__doc__ or "").strip())

@@ -1,10 +1,10 @@
 """Everything that can go wrong, in the four words a handler may use.
 
-    KuzniaError
-    ├── Retry(after)     not now: a dependency is down, a precondition has not come yet
-    ├── Reject(cause)    never: the input is wrong, and repeating will not mend it
-    ├── Conflict         somebody else wrote the record first: load again and decide again
-    └── Unknown          an effect timed out: it may have happened; read back, or repeat under the same name
+KuzniaError
+├── Retry(after)     not now: a dependency is down, a precondition has not come yet
+├── Reject(cause)    never: the input is wrong, and repeating will not mend it
+├── Conflict         somebody else wrote the record first: load again and decide again
+└── Unknown          an effect timed out: it may have happened; read back, or repeat under the same name
 """
 
 from __future__ import annotations

@@ -25,13 +25,17 @@ class Say(msgspec.Struct, frozen=True, tag="say"):
 
 
 class Do(msgspec.Struct, frozen=True, tag="do", kw_only=True):
-    """An intent to perform the effect called `effect` with `arguments`; it came from the event `cause`."""
+    """An intent to perform the effect called `effect` with `arguments`; it came from the event `cause`.
+
+    not_before: it is not due until then (an old engine is stopped only after it was drained).
+    """
 
     id: str
     effect: str
     arguments: dict[str, Any]
     cause: str
     traceparent: str = ""
+    not_before: datetime | None = None
 
 
 Intent = Say | Do

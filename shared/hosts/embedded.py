@@ -1,0 +1,131 @@
+"""The whole platform in one process: deliveries are lent to a few threads; what nobody redelivers is swept."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+from shared.errors import Conflict, Reject, Retry, Unknown
+from shared.hosts.driver import Driver, Observer, unobserved
+from shared.ports.bus import Bus, Delivery
+from shared.reaction import drain, give_up, react
+from shared.service import Ports, Service
+
+THREADS = 6
+WAIT_SECONDS = 30.0
+MAX_BACKOFF = 60.0
+log = logging.getLogger("kuznia.host")
+
+
+class EmbeddedHost:
+    """Runs services on threads. start, then close; between them it never raises."""
+
+    def __init__(
+        self, services: Mapping[str, Service], ports: Ports, bus: Bus, observer: Observer = unobserved
+    ) -> None:
+        self._services = services
+        self._ports = ports
+        self._bus = bus
+        self._driver = Driver(services, ports, bus, observer)
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="reaction")
+        self._room = threading.Semaphore(THREADS)
+        self._stop = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._dispatch_forever, name="dispatch", daemon=True),
+            threading.Thread(target=self._sweep_forever, name="sweep", daemon=True),
+        ]
+
+    def start(self) -> None:
+        """Subscribe every service, then begin."""
+        for service in self._services.values():
+            self._bus.subscribe(service.name, service.hears)
+        for thread in self._threads:
+            thread.start()
+
+    def close(self) -> None:
+        """Finish what is in hand; what is not yet lent waits for the next start."""
+        self._stop.set()
+        self._bus.stop_leasing()
+        for thread in self._threads:
+            thread.join()
+        self._pool.shutdown()
+
+    def sweep(self) -> None:
+        """Drain what records still owe: after a crash, and once a delayed effect is due."""
+        ports = self._ports
+        before = ports.clock.now() - timedelta(seconds=ports.settings.reconcile_seconds)
+        for record in ports.store.owing(before=before):
+            service = next((s for s in self._services.values() if s.owns == record.kind), None)
+            if service is None:
+                continue
+            try:
+                self._driver.run(drain(service, record))
+            except (Retry, Conflict, Unknown, Reject) as error:
+                log.warning("sweep of %s: %s", record.key, error)
+
+    def _dispatch_forever(self) -> None:
+        while not self._stop.is_set():
+            self._room.acquire()
+            try:
+                deliveries = [] if self._stop.is_set() else self._bus.lease(1, WAIT_SECONDS)
+            except Retry as error:
+                log.error("%s", error)
+                deliveries = []
+                self._stop.wait(1)
+            if not deliveries:
+                self._room.release()
+            for delivery in deliveries:
+                self._pool.submit(self._handle, delivery)
+
+    def _handle(self, delivery: Delivery) -> None:
+        try:
+            self._settle(delivery)
+        except Retry as error:  # the bus itself could not write: the lease runs out, and it comes again
+            log.error("%s", error)
+        finally:
+            self._room.release()
+
+    def _settle(self, delivery: Delivery) -> None:
+        """The one place that turns an outcome into ack, retry or burial."""
+        service = self._services.get(delivery.service)
+        if service is None:
+            self._bus.bury(delivery, f"no service is called {delivery.service!r}")
+            return
+        try:
+            self._driver.run(react(service, delivery.event))
+        except Reject as error:
+            self._bury(delivery, str(error))
+        except (Retry, Conflict, Unknown) as error:
+            self._again(service, delivery, error)
+        except Exception as error:
+            log.exception("%s could not handle %s", service.name, delivery.event.name)
+            self._again(service, delivery, error)
+        else:
+            self._bus.ack(delivery)
+
+    def _again(self, service: Service, delivery: Delivery, error: Exception) -> None:
+        cause = f"{type(error).__name__}: {error}"
+        if delivery.attempt >= self._ports.settings.max_attempts:
+            self._driver.run(give_up(service, delivery.event, cause))
+            self._bury(delivery, cause)
+            return
+        asked = getattr(error, "after", None)
+        after = asked if asked is not None else min(MAX_BACKOFF, 0.1 * 2**delivery.attempt)
+        log.info("%s: %s again in %.1f s: %s", delivery.service, delivery.event.name, after, cause)
+        self._bus.retry(delivery, after, cause)
+
+    def _bury(self, delivery: Delivery, cause: str) -> None:
+        log.error("%s: %s %s is dead: %s", delivery.service, delivery.event.name, delivery.event.id, cause)
+        self._bus.bury(delivery, cause)
+
+    def _sweep_forever(self) -> None:
+        while not self._stop.wait(self._ports.settings.reconcile_seconds):
+            try:
+                self.sweep()
+            except Retry as error:
+                log.error("%s", error)
+            except Exception:  # the sweep must go on whatever one record holds
+                log.exception("sweep")

@@ -1,0 +1,193 @@
+"""THE loop: decide once, commit, drain.
+
+A crash anywhere leads to redelivery. The inbox makes `decide` happen once; the outbox makes what it asked for
+happen at least once; deterministic names make at-least-once harmless. Written as a generator over port
+calls, so that production runs it under a ten-line driver and the simulator stops it at every one of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from events.catalog import encode, name_of
+from events.envelope import Event
+from shared.errors import Conflict, KuzniaError, Reject, Retry
+from shared.identity import event_id
+from shared.record import Dead, Do, Record, Say
+from shared.service import Decision, Service, Speech
+
+MAX_CONFLICTS = 20
+
+
+class Now(msgspec.Struct, frozen=True):
+    """Ask what time it is."""
+
+
+class Load(msgspec.Struct, frozen=True):
+    """Ask the store for a record."""
+
+    key: str
+
+
+class Commit(msgspec.Struct, frozen=True):
+    """Compare-and-set a record; answers with it as written."""
+
+    record: Record
+
+
+class Publish(msgspec.Struct, frozen=True):
+    """Make events durable on the bus."""
+
+    events: tuple[Event, ...]
+
+
+class Perform(msgspec.Struct, frozen=True):
+    """Perform an effect; answers with what is to be said of it."""
+
+    service: str
+    do: Do
+    record: Record
+
+
+Call = Now | Load | Commit | Publish | Perform
+Reaction = Generator[Call, Any, Record | None]
+Step = Generator[Call, Any, Record]
+
+
+def react(service: Service, event: Event) -> Reaction:
+    """Let a service hear an event. Raises Retry, Reject or Unknown; each leaves all consistent."""
+    key = service.key(event)
+    if key is None:
+        return None
+    record = yield from _decide_once(service, key, event)
+    return (yield from drain(service, record))
+
+
+def drain(service: Service, record: Record) -> Step:
+    """Say and do what the record owes and is due, then strike it off.
+
+    What was done before an error is struck off all the same. An effect that can never succeed (Reject)
+    makes the record dead, with its cause.
+    """
+    now = yield Now()
+    done: list[str] = []
+    try:
+        yield from _say(record, done)
+        yield from _do(service, record, now, done)
+    except Reject as error:
+        yield from _settle(record, done, Dead(event=_cause(record, done), cause=str(error), at=now))
+        raise
+    except KuzniaError:
+        yield from _settle(record, done)
+        raise
+    return (yield from _settle(record, done))
+
+
+def give_up(service: Service, event: Event, cause: str) -> Reaction:
+    """Write into the record that this event could not be handled, so that nobody has to search for why."""
+    key = service.key(event)
+    if key is None:
+        return None
+    now = yield Now()
+    record = yield Load(key)
+    if record.revision == 0:
+        return None
+    dead = Dead(event=event.id, cause=cause, at=now)
+    return (yield from _settle(record, [], dead))
+
+
+def _decide_once(service: Service, key: str, event: Event) -> Step:
+    for _ in range(MAX_CONFLICTS):
+        record: Record = yield Load(key)
+        if event.id in record.inbox:
+            return record
+        now = yield Now()
+        decision = service.decide(record, event, now)
+        if decision is None:
+            return record
+        try:
+            written: Record = yield Commit(_applied(service, record, event, decision, now))
+        except Conflict:
+            continue
+        return written
+    raise Retry(f"{key}: other writers were faster {MAX_CONFLICTS} times")
+
+
+def _applied(service: Service, record: Record, event: Event, decision: Decision, now: datetime) -> Record:
+    says = tuple(Say(speak(service, speech, event, now)) for speech in decision.says)
+    wishes = tuple(
+        Do(
+            id=event_id(event.id, f"do-{wish.effect}", f"{record.key}/{index}"),
+            effect=wish.effect,
+            arguments=wish.arguments,
+            cause=event.id,
+            traceparent=event.traceparent,
+            not_before=now + timedelta(seconds=wish.delay) if wish.delay else None,
+        )
+        for index, wish in enumerate(decision.wishes)
+    )
+    return msgspec.structs.replace(
+        record,
+        status=decision.status,
+        data=decision.data,
+        inbox=(*record.inbox, event.id),
+        outbox=(*record.outbox, *says, *wishes),
+        dead=None,
+        created_at=record.created_at or now,
+        updated_at=now,
+    )
+
+
+def speak(service: Service, speech: Speech, cause: Event | Do, now: datetime) -> Event:
+    """The event of a speech; its id follows from the cause, so that saying it twice is saying it once."""
+    name = name_of(speech.payload)
+    return Event(
+        id=event_id(cause.id, name, speech.subject),
+        name=name,
+        source=service.source,
+        subject=speech.subject,
+        time=now,
+        data=encode(speech.payload),
+        traceparent=cause.traceparent,
+        cause=cause.cause if isinstance(cause, Do) else cause.id,
+    )
+
+
+def _say(record: Record, done: list[str]) -> Generator[Call, Any, None]:
+    says = [intent for intent in record.outbox if isinstance(intent, Say)]
+    if says:
+        yield Publish(tuple(say.event for say in says))
+        done.extend(say.id for say in says)
+
+
+def _do(service: Service, record: Record, now: datetime, done: list[str]) -> Generator[Call, Any, None]:
+    for intent in record.outbox:
+        if isinstance(intent, Say) or (intent.not_before and intent.not_before > now):
+            continue
+        speeches: Sequence[Speech] = yield Perform(service.name, intent, record)
+        if speeches:
+            yield Publish(tuple(speak(service, speech, intent, now) for speech in speeches))
+        done.append(intent.id)
+
+
+def _settle(record: Record, done: Sequence[str], dead: Dead | None = None) -> Step:
+    while True:
+        outbox = tuple(intent for intent in record.outbox if intent.id not in done)
+        if len(outbox) == len(record.outbox) and dead is None:
+            return record
+        settled = msgspec.structs.replace(record, outbox=outbox, dead=dead or record.dead)
+        try:
+            written: Record = yield Commit(settled)
+        except Conflict:
+            record = yield Load(record.key)
+        else:
+            return written
+
+
+def _cause(record: Record, done: Sequence[str]) -> str:
+    open_intents = [intent for intent in record.outbox if isinstance(intent, Do) and intent.id not in done]
+    return open_intents[0].cause if open_intents else ""
