@@ -1,0 +1,1 @@
+"""The forge itself: the LLaMA-Factory environment, the base models, and the processes that train."""
