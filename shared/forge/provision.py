@@ -88,13 +88,14 @@ def trainer(cache: Path, pins: Path = environment.PINS) -> environment.Trainer:
     home = environment.folder(cache, pins)
     with steps.lock(cache / f"{home.name}.lock"):
         if not environment.locate(cache, pins):
-            steps.require_space(cache, GIGABYTES_NEEDED, "the LLaMA-Factory environment")
             _make_environment(home, pins, cache / "logs")
     return environment.require(cache, pins)
 
 
 def _make_environment(home: Path, pins: Path, logs: Path) -> None:
-    shutil.rmtree(home, ignore_errors=True)  # half-made by a run that died
+    if home.exists():
+        shutil.rmtree(home)  # half-made by a run that died
+    steps.require_space(home.parent, GIGABYTES_NEEDED, "the LLaMA-Factory environment")
     python = home / "bin" / "python"
     pinned = [line for line in pins.read_text(encoding="utf-8").split() if "==" in line]
     alone = [pin for pin in pinned if pin.split("==")[0] == _NO_DEPENDENCIES]
@@ -111,10 +112,7 @@ def _make_environment(home: Path, pins: Path, logs: Path) -> None:
 
 
 def _run(line: steps.Step, command: Sequence[str | Path], log: Path) -> None:
-    def note(text: str) -> None:
-        line.note = text
-
-    steps.run(command, log=log, env=_pip_environment(), note=note)
+    steps.run(command, log=log, env=_pip_environment(), note=line.tell)
 
 
 def _pip_environment() -> dict[str, str]:

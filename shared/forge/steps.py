@@ -37,7 +37,7 @@ _MENDS = {
 }
 
 
-class StepFailed(Exception):  # noqa: N818 - said as it happens
+class StepFailed(Exception):
     """A step did not succeed. The message says what, why as far as it is known, and how to mend it."""
 
 
@@ -48,7 +48,7 @@ def say(text: str) -> None:
 
 
 class Step:
-    """The line of one running step; `note` is what it is at just now, shown on a terminal only."""
+    """The line of one running step; what it is told to be at just now shows on a terminal only."""
 
     def __init__(self, label: str) -> None:
         self.label = label
@@ -56,6 +56,10 @@ class Step:
         self._began = time.monotonic()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._refresh, daemon=True)
+
+    def tell(self, note: str) -> None:
+        """What it is at just now."""
+        self.note = note
 
     def begin(self) -> None:
         """Show it."""

@@ -16,7 +16,7 @@ _STRING, _ARRAY = 8, 9
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 
 
-class Malformed(Exception):  # noqa: N818 - said as it is
+class Malformed(Exception):
     """The file is not what can be read here."""
 
 

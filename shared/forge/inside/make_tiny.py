@@ -1,4 +1,4 @@
-"""A random llama of 15 thousand weights with a tokenizer of bytes: what integration tests train and serve.
+"""A random llama of 19 thousand weights with a tokenizer of bytes: what integration tests train and serve.
 
 Run as `python -m shared.forge.inside.make_tiny <folder>`.
 """

@@ -1,0 +1,8 @@
+# Every target is a function of infra/targets.py; `make help` lists them, ARGS goes to the command behind it.
+PYTHON ?= python3
+TARGETS := demo test check trainer bench-lifecycle up clean
+
+.PHONY: help $(TARGETS)
+help $(TARGETS):
+	@command -v $(PYTHON) >/dev/null || { echo "✗ $(PYTHON) is missing. To mend: apt install python3 python3-venv" >&2; exit 1; }
+	@$(PYTHON) infra/bootstrap.py $@ $(ARGS)

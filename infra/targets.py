@@ -1,0 +1,200 @@
+"""The targets of `make`: each makes what it needs first, once, and is then instant to start."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from shared.forge import steps
+
+ROOT = Path(__file__).resolve().parents[1]
+VENV = ROOT / ".venv"
+PYTHON = VENV / "bin" / "python"
+PINS = ROOT / "infra" / "pins" / "control.txt"
+STAMP = VENV / "kuznia.json"
+BUILD = ("hatchling", "editables")  # installed first, so that our own build is pinned too
+GIGABYTES_NEEDED = 0.5
+STATIC = {
+    "ruff check": ["ruff", "check", "."],
+    "ruff format": ["ruff", "format", "--check", "."],
+    "mypy": ["mypy"],
+    "import contracts": ["lint-imports"],
+}
+QUICK = "not slow and not trainer"
+REST = "slow or trainer"
+
+Target = Callable[[Sequence[str]], int]
+
+
+def prepare() -> None:
+    """Make or mend `.venv`. Raises StepFailed."""
+    wanted = _stamp()
+    if _read_stamp() == wanted and (VENV / "bin" / "kuznia").exists():
+        return
+    with steps.lock(ROOT / "pyproject.toml"):
+        if _read_stamp() != wanted:
+            _make_venv(wanted)
+
+
+def _make_venv(wanted: dict[str, str]) -> None:
+    if not _usable(wanted):
+        if VENV.exists():
+            shutil.rmtree(VENV)
+        steps.require_space(ROOT, GIGABYTES_NEEDED, "the control plane's environment")
+        with steps.step("control plane: virtual environment"):
+            steps.run([sys.executable, "-m", "venv", VENV], log=ROOT / ".venv-make.log")
+        (ROOT / ".venv-make.log").unlink()
+    STAMP.unlink(missing_ok=True)
+    install = [str(PYTHON), "-m", "pip", "install", "--no-input", "--progress-bar=off", "-c", str(PINS)]
+    with steps.step("control plane: its packages") as line:
+        note = line.tell
+        steps.run([*install, *BUILD], log=VENV / "pip-build.log", note=note)
+        steps.run([*install, "--no-build-isolation", "-e", ".[dev]"], log=VENV / "pip.log", note=note)
+    STAMP.write_text(json.dumps(wanted), encoding="utf-8")
+
+
+def _usable(wanted: dict[str, str]) -> bool:
+    """Whether the `.venv` that is there can be installed into: it works, and was made here, by this Python."""
+    made = _read_stamp()
+    if made and (made["root"], made["python"]) != (wanted["root"], wanted["python"]):
+        return False
+    if not PYTHON.exists():
+        return False
+    return (
+        subprocess.run([PYTHON, "-m", "pip", "--version"], capture_output=True, check=False).returncode == 0
+    )
+
+
+def _stamp() -> dict[str, str]:
+    inputs = hashlib.sha256((ROOT / "pyproject.toml").read_bytes() + PINS.read_bytes()).hexdigest()
+    return {"root": str(ROOT), "python": platform.python_version(), "inputs": inputs}
+
+
+def _read_stamp() -> dict[str, str] | None:
+    try:
+        stamp: dict[str, str] = json.loads(STAMP.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return stamp
+
+
+def trainer(_: Sequence[str] = ()) -> int:
+    """Make the LLaMA-Factory environment and the base models, in the user's cache."""
+    return subprocess.call([PYTHON, "-m", "shared.forge.provision"])
+
+
+def demo(arguments: Sequence[str]) -> int:
+    """From a commit to an answering model, told as a story (about 5 minutes)."""
+    return trainer() or _become([VENV / "bin" / "kuznia", "demo", *arguments])
+
+
+def up(arguments: Sequence[str]) -> int:
+    """Start the platform here, and keep it running."""
+    return trainer() or _become([VENV / "bin" / "kuznia", "up", *arguments])
+
+
+def check(arguments: Sequence[str]) -> int:
+    """Lint, types, import contracts and the quick tests (under 2 minutes)."""
+    found = [_static(label, words) for label, words in STATIC.items()]
+    found.append(_pytest(["-n", "2", "-m", QUICK, *arguments]))
+    return int(any(found))
+
+
+def test(arguments: Sequence[str]) -> int:
+    """Everything: `check`, then the tests with real processes and the real LLaMA-Factory."""
+    if trainer():
+        return 1
+    found = [check(arguments), _pytest(["-m", REST, *arguments])]
+    return int(any(found))
+
+
+def bench_lifecycle(arguments: Sequence[str]) -> int:
+    """Time the whole lifecycle beside the same steps by hand."""
+    return trainer() or _become([PYTHON, "-m", "benchmarks.lifecycle", *arguments])
+
+
+def clean(_: Sequence[str]) -> int:
+    """Remove .venv and .kuznia of this checkout; the heavy parts stay in the user's cache."""
+    for folder in (VENV, ROOT / ".kuznia"):
+        if folder.exists():
+            shutil.rmtree(folder)
+            steps.say(f"removed {folder}\n")
+    return 0
+
+
+def show_help(_: Sequence[str] = ()) -> int:
+    """Say what there is."""
+    steps.say(
+        "Kuźnia takes a committed config and forges a served, documented, accountable model out of it.\n\n"
+    )
+    for name, target in TARGETS.items():
+        steps.say(f"  make {name:<16} {(target.__doc__ or '').splitlines()[0]}\n")
+    steps.say("\nMore for the command behind it: make check ARGS='-k webhook'\n")
+    steps.say("Without make: python3 infra/bootstrap.py <target> …\n")
+    return 0
+
+
+TARGETS: dict[str, Target] = {
+    "demo": demo,
+    "test": test,
+    "check": check,
+    "trainer": trainer,
+    "bench-lifecycle": bench_lifecycle,
+    "up": up,
+    "clean": clean,
+    "help": show_help,
+}
+_WITHOUT_VENV = ("clean", "help")
+
+
+def _static(label: str, words: list[str]) -> int:
+    """One checker, silent where it finds nothing."""
+    try:
+        with steps.step(label):
+            subprocess.run(
+                [VENV / "bin" / words[0], *words[1:]],
+                check=True,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+            )
+    except subprocess.CalledProcessError as error:
+        steps.say(error.output.decode(errors="replace") + "\n")
+        return error.returncode
+    return 0
+
+
+def _pytest(arguments: Sequence[str]) -> int:
+    return subprocess.call([PYTHON, "-m", "pytest", *arguments])
+
+
+def _become(command: Sequence[str | Path]) -> int:
+    os.execv(command[0], [str(word) for word in command])
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Make `.venv`, then run the target that the first argument names."""
+    name, *rest = arguments or ["help"]
+    if name not in TARGETS:
+        sys.stderr.write(f"✗ there is no target {name!r}; there are: {', '.join(TARGETS)}\n")
+        return 2
+    try:
+        if name not in _WITHOUT_VENV:
+            prepare()
+        return TARGETS[name](rest)
+    except (steps.StepFailed, OSError) as error:
+        sys.stderr.write(f"✗ {error}\n")
+        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("\n✗ stopped; run it again to go on\n")
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
