@@ -1,0 +1,154 @@
+"""`model.yaml`: what LLaMA-Factory does not know of a model. The schema, with an example of every line.
+
+Required is what the chain cannot go on without; what only a person can say and is missing is listed by the card.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+RISK_CLASSES = ("HIGH_RISK", "GENERAL_PURPOSE", "LIMITED_RISK", "MINIMAL_RISK")
+LABEL = r"^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$"
+VERSION = r"^(commit|(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})(-[0-9A-Za-z.-]{1,40})?)$"
+
+Label = Annotated[str, StringConstraints(pattern=LABEL)]
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=8000)]
+Optional = Annotated[str, StringConstraints(strip_whitespace=True, max_length=8000)]
+Metric = Literal["exact_match", "contains", "rouge_l", "loss"]
+
+
+class Part(BaseModel):
+    """No key that is not here, no silent conversion."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Purpose(Part):
+    """Card sections 2 and 7: what it is for, for whom, and what it is not for."""
+
+    summary: Text = Field(examples=["summary: Answers customers' questions about our pumps"])
+    users: Text = Field(examples=["users: our support staff, who check every answer"])
+    not_for: list[Text] = Field(min_length=1, examples=["not_for: [medical advice, decisions about persons]"])
+
+
+class Data(Part):
+    """Card section 4. id: under which the data set is known; sources: where its rows come from."""
+
+    id: Text = Field(examples=["id: support-questions-2026"])
+    description: Optional = ""
+    sources: list[Text] = Field(default=[], examples=["sources: [written by our support team]"])
+    licence: Optional = ""
+    preprocessing: Optional = ""
+    biases: Optional = ""
+
+
+class Oversight(Part):
+    """Card section 8: how it is watched, how it is taken back, who does it (roles)."""
+
+    monitoring: Optional = ""
+    withdrawal: Optional = ""
+    overseers: list[Text] = Field(default=[], examples=["overseers: [support team lead]"])
+
+
+class Logging(Part):
+    """Card section 9: for how many days the gateway's logs are kept, and who may read them."""
+
+    retention_days: int | None = Field(default=None, ge=1, le=3660, examples=["retention_days: 200"])
+    access: Optional = ""
+
+
+class Contact(Part):
+    """Card section 10: where incidents are reported, and who answers for the model."""
+
+    incidents: Optional = ""
+    responsible: Optional = ""
+
+
+class Bound(Part):
+    """The value that a metric must reach (`min`), or must not exceed (`max`)."""
+
+    min: float | None = Field(default=None, allow_inf_nan=False, examples=["min: 0.8"])
+    max: float | None = Field(default=None, allow_inf_nan=False, examples=["max: 1.5"])
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Bound:
+        if self.min is None and self.max is None:
+            raise ValueError("says neither min nor max")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError("has a min above its max")
+        return self
+
+
+class Baseline(Part):
+    """By how much the tuned model must do better than the base model on the same rows."""
+
+    metric: Metric = Field(examples=["metric: contains"])
+    min_gain: float = Field(default=0.0, allow_inf_nan=False, examples=["min_gain: 0.2"])
+
+
+class Evaluation(Part):
+    """set: a .json or .jsonl file of this folder, rows of instruction, input, output, expect, group.
+
+    metrics: empty takes those that the thresholds and the baseline name. report_only: groups of rows that are
+    measured and shown, but not judged.
+    """
+
+    set: Text = Field(examples=["set: eval.json"])
+    metrics: list[Metric] = Field(default=[], examples=["metrics: [contains, rouge_l]"])
+    thresholds: dict[Metric, Bound] = Field(min_length=1, examples=["thresholds: {contains: {min: 0.8}}"])
+    baseline: Baseline | None = Field(default=None, examples=["baseline: {metric: contains, min_gain: 0.2}"])
+    max_new_tokens: int = Field(default=64, ge=1, le=4096, examples=["max_new_tokens: 64"])
+    report_only: list[Text] = Field(default=[], examples=["report_only: [general]"])
+
+
+class Resources(Part):
+    """What training may use. gpu: `none`, or a kind of `shared.experiment.memory.GPUS`; gpus: on each node.
+
+    memory_gb: main memory of a node; hours: after which the run is stopped; both unlimited where absent.
+    """
+
+    gpu: Text = Field(default="none", examples=["gpu: nvidia-l4"])
+    gpus: int | None = Field(default=None, ge=0, le=64, examples=["gpus: 1"])
+    nodes: int = Field(default=1, ge=1, le=256, examples=["nodes: 1"])
+    spot: bool = Field(default=False, examples=["spot: true"])
+    memory_gb: float | None = Field(
+        default=None, gt=0, le=100_000, allow_inf_nan=False, examples=["memory_gb: 16"]
+    )
+    hours: float | None = Field(default=None, gt=0, le=8760, allow_inf_nan=False, examples=["hours: 2"])
+
+
+class Deployment(Part):
+    """approval `required`: a person lets each version out. HIGH_RISK forces it."""
+
+    engine: Literal["llamafactory", "vllm"] = Field(default="llamafactory", examples=["engine: vllm"])
+    replicas: int = Field(default=1, ge=1, le=1000, examples=["replicas: 2"])
+    approval: Literal["auto", "required"] = Field(default="auto", examples=["approval: required"])
+
+
+class Manifest(Part):
+    """The whole of `model.yaml`. risk_analysis: link to the analysis behind the class."""
+
+    name: Label = Field(examples=["name: llm-qa"])
+    tenant: Label = Field(examples=["tenant: team-x"])
+    owner: Text = Field(examples=["owner: Support Engineering"])
+    version: str = Field(pattern=VERSION, examples=["version: 1.0.0"])
+    risk_class: Literal["HIGH_RISK", "GENERAL_PURPOSE", "LIMITED_RISK", "MINIMAL_RISK"] = Field(
+        examples=["risk_class: LIMITED_RISK"]
+    )
+    risk_analysis: Optional = Field(default="", examples=["risk_analysis: https://risk.example/llm-qa"])
+    ai_act_notes: Optional = ""
+    purpose: Purpose = Field(examples=["purpose: {summary: …, users: …, not_for: […]}"])
+    data: Data = Field(examples=["data: {id: support-questions-2026}"])
+    limitations: list[Text] = Field(default=[], examples=["limitations: [answers in English only]"])
+    oversight: Oversight = Oversight()
+    logging: Logging = Logging()
+    contact: Contact = Contact()
+    licence: Optional = ""
+    language: list[Text] = Field(default=[], examples=["language: [en]"])
+    evaluation: Evaluation = Field(
+        examples=["evaluation: {set: eval.json, thresholds: {contains: {min: 0.8}}}"]
+    )
+    resources: Resources = Resources()
+    deployment: Deployment = Deployment()
