@@ -38,10 +38,14 @@ class EmbeddedHost:
             threading.Thread(target=self._sweep_forever, name="sweep", daemon=True),
         ]
 
-    def start(self) -> None:
-        """Subscribe every service, then begin."""
+    def subscribe(self) -> None:
+        """Register what every service hears; what is published from now on reaches it."""
         for service in self._services.values():
             self._bus.subscribe(service.name, service.hears)
+
+    def start(self) -> None:
+        """Subscribe, then begin."""
+        self.subscribe()
         for thread in self._threads:
             thread.start()
 

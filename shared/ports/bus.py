@@ -70,6 +70,10 @@ class Bus(Protocol):
         """Up to `limit` deliveries that are due; waits up to `wait` seconds for the first."""
         ...
 
+    def stop_leasing(self) -> None:
+        """Let a waiting `lease` return empty-handed, now and from now on; the rest goes on working."""
+        ...
+
     def ack(self, delivery: Delivery) -> bool:
         """Done. False where the lease had run out: somebody else may be at it again."""
         ...
@@ -84,6 +88,10 @@ class Bus(Protocol):
 
     def log(self, query: Query) -> Sequence[Logged]:
         """Events of the log, oldest first (newest first where the query says so)."""
+        ...
+
+    def event(self, event_id: str) -> Event | None:
+        """One event of the log by its id."""
         ...
 
     def dead_letters(self, limit: int = 1000) -> Sequence[DeadLetter]:

@@ -1,0 +1,160 @@
+"""Which version is to answer, event by event. Pure; the steps themselves are in `release`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from events.card_rendered import CardRendered
+from events.catalog import decode, encode
+from events.envelope import Event
+from events.model_approved import ModelApproved
+from events.model_deprecated import ModelDeprecated
+from events.model_registered import ModelRegistered
+from events.model_rejected import ModelRejected
+from events.model_validated import ModelValidated
+from events.rollback_requested import RollbackRequested
+from events.workload_changed import WorkloadChanged
+from services.deployment.release import Release, gates_open
+from shared.errors import Reject, Retry
+from shared.lifecycle import approval_needed
+from shared.record import Record
+from shared.service import Decision
+
+DRAIN_SECONDS = 5.0  # the gateway has seen the switch long before; in-flight answers get the engine's own grace
+
+
+def key(event: Event) -> str | None:
+    """`releases/<model_id>`; of the cluster's changes only those of our own servers."""
+    if event.name == "workload-changed":
+        return event.data["key"] if event.data.get("service") == "deployment" else None
+    model = event.data.get("model") or event.data
+    return f"releases/{model['model_id']}"
+
+
+def decide(record: Record, event: Event, now: datetime) -> Decision | None:
+    """See the module."""
+    payload = decode(event)
+    if isinstance(payload, ModelRegistered):
+        return _registered(record, payload)
+    if record.revision == 0:
+        raise Retry(f"{record.key}: no version has been registered yet")
+    release = Release(record, record.name)
+    handlers: dict[type, Callable[[Release, Any], bool]] = {
+        ModelValidated: _validated,
+        CardRendered: _card,
+        ModelApproved: _approved,
+        ModelRejected: _rejected,
+        RollbackRequested: _rollback,
+        ModelDeprecated: _deprecated,
+        WorkloadChanged: _workload,
+    }
+    if not handlers[type(payload)](release, payload):
+        return None
+    release.switch_if_due(DRAIN_SECONDS)
+    return release.decision()
+
+
+def _registered(record: Record, registered: ModelRegistered) -> Decision | None:
+    """A new candidate. Its engine is started at once, beside the evaluation, if no person has to be waited for."""
+    model, manifest = registered.model, registered.origin.manifest
+    release = Release(record, model.model_id, model.tenant)
+    if release.version(model.version) is not None:
+        return None
+    deployment = manifest.get("deployment", {})
+    needed = approval_needed(manifest["risk_class"], deployment.get("approval", "auto"))
+    facts = {
+        "manifest_digest": registered.artifact.manifest_digest,
+        "artifact": encode(registered.artifact),
+        "base_model": registered.artifact.base_model,
+        "template": registered.origin.config.get("template", "default"),
+        "engine": deployment.get("engine", "llamafactory"),
+        "engine_model": model.model_id,
+        "tenant": model.tenant,
+        "approval_needed": needed,
+        "approvals": [],
+    }
+    release.add(model.version, facts)
+    if not needed:
+        release.start(model.version)
+    return release.decision()
+
+
+def _known(release: Release, version: str) -> dict[str, Any]:
+    found = release.version(version)
+    if found is None:
+        raise Retry(f"version {version} has not been registered yet")
+    return found
+
+
+def _validated(release: Release, validated: ModelValidated) -> bool:
+    version = _known(release, validated.model.version)
+    if not validated.passed:
+        release.stop(validated.model.version, "refused")
+        return True
+    version["validated_digest"] = validated.artifact.manifest_digest
+    return True
+
+
+def _card(release: Release, card: CardRendered) -> bool:
+    version = _known(release, card.model.version)
+    if version.get("card_digest"):
+        return False
+    version["card_digest"] = card.digest
+    return True
+
+
+def _approved(release: Release, approval: ModelApproved) -> bool:
+    version = _known(release, approval.version)
+    version["approvals"] = [*version["approvals"], encode(approval)]
+    if version["state"] == "candidate" and gates_open(version):
+        release.start(approval.version)
+    return True
+
+
+def _rejected(release: Release, rejection: ModelRejected) -> bool:
+    version = _known(release, rejection.version)
+    if version["state"] in ("live", "draining"):
+        return False  # a live version is withdrawn by deprecating it
+    release.stop(rejection.version, "refused")
+    return True
+
+
+def _rollback(release: Release, request: RollbackRequested) -> bool:
+    target = request.version or release.previous
+    version = release.version(target)
+    if version is None:
+        raise Reject(f"there is no version {target or 'before the live one'} to roll back to")
+    if version["state"] == "refused" or not gates_open(version):
+        raise Reject(f"version {target} may not answer: it has no passed validation, card or approval")
+    if release.live == target:
+        return False
+    release.want(target, request.reason or f"rollback by {request.by}")
+    release.start(target)
+    return True
+
+
+def _deprecated(release: Release, deprecated: ModelDeprecated) -> bool:
+    if deprecated.by == "deployment" or release.version(deprecated.version) is None:
+        return False
+    release.withdraw(deprecated.version)
+    return True
+
+
+def _workload(release: Release, change: WorkloadChanged) -> bool:
+    name = release.named(change.name)
+    version = release.version(name)
+    if version is None:
+        return False
+    if change.phase == "ready" and version["state"] in ("starting", "live"):
+        state = "live" if release.live == name else "ready"
+        version.update(state=state, address=change.address)
+        return True
+    if change.phase == "failed" and version["state"] in ("starting", "ready", "live"):
+        release.fail(name, f"{change.reason}: {change.message}")
+        return True
+    if change.phase in ("failed", "succeeded") and version["state"] == "draining":
+        version.update(state="stopped", address="")
+        return True
+    return False

@@ -1,0 +1,55 @@
+"""What a release may ask for: an engine under its name, and its end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from shared.ports.cluster import Limits, Workload
+from shared.record import Do, Record
+from shared.service import Effect, Ports, Speech
+
+READY_SECONDS = 600.0
+GRACE_SECONDS = 60.0
+READY_PATH = "/docs"  # LLaMA-Factory's API has no health route; this one answers without the key
+
+
+def effects(ports: Ports) -> Mapping[str, Effect]:
+    """`serve` and `stop`, both idempotent under the release's name."""
+
+    def serve(do: Do, record: Record) -> Sequence[Speech]:
+        ports.cluster.apply(_workload(do, record))
+        return []
+
+    def stop(do: Do, _record: Record) -> Sequence[Speech]:
+        ports.cluster.stop(do.arguments["release"])
+        return []
+
+    return {"serve": serve, "stop": stop}
+
+
+def _workload(do: Do, record: Record) -> Workload:
+    version: dict[str, Any] = record.data["versions"][do.arguments["version"]]
+    release = do.arguments["release"]
+    document = {
+        "release": release,
+        "model": f"{record.name}@{do.arguments['version']}",
+        "engine_model": version["engine_model"],
+        "artifact": version["artifact"],
+        "base_model": version["base_model"],
+        "template": version["template"],
+        "engine": version["engine"],
+        "cause": do.cause,
+        "traceparent": do.traceparent,
+    }
+    return Workload(
+        name=release,
+        service="deployment",
+        key=record.key,
+        kind="server",
+        module="services.deployment.pod",
+        document=document,
+        limits=Limits(deadline_seconds=READY_SECONDS, grace_seconds=GRACE_SECONDS),
+        ready_path=READY_PATH,
+        labels={"tenant": version["tenant"], "model": record.name},
+    )

@@ -1,0 +1,128 @@
+"""The composition root: the whole platform in one process, on the local profile."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from services.console.app import ConsolePorts
+from services.console.app import create_app as create_console
+from services.discovery import discover
+from services.gateway.app import create_app as create_gateway
+from services.gateway.directory import StoreDirectory
+from services.lock import Endpoints, HomeLock
+from services.servers import Servers, address, bind
+from services.webhook.http import route
+from services.webhook.missed import look
+from services.webhook.receive import Receiver
+from shared.errors import Retry
+from shared.forge.environment import locate
+from shared.forge.warm import launch
+from shared.hosts.driver import Observer, unobserved
+from shared.hosts.embedded import EmbeddedHost
+from shared.local.assembly import open_ports
+from shared.local.cluster import ProcessCluster
+from shared.service import Ports
+from shared.settings import Settings
+
+MISSED_SECONDS = 60.0
+log = logging.getLogger("kuznia.platform")
+
+
+class Platform:
+    """Start, serve until told to stop, close. Raises Reject where home or port is taken."""
+
+    def __init__(self, settings: Settings, observer: Observer = unobserved) -> None:
+        self._settings = settings
+        self._lock = HomeLock(settings.home)
+        self._console_socket = bind(settings.host, settings.port, "KUZNIA_PORT")
+        self._gateway_socket = bind(settings.host, settings.gateway_port, "KUZNIA_GATEWAY_PORT")
+        self._local = open_ports(settings)
+        self._cluster = ProcessCluster(
+            settings.cluster, self._local.bus.publish, _pod_environment(settings), self._local.clock
+        )
+        ports = Ports(
+            store=self._local.store,
+            artifacts=self._local.artifacts,
+            cluster=self._cluster,
+            clock=self._local.clock,
+            settings=settings,
+        )
+        self._host = EmbeddedHost(discover(), ports, self._local.bus, observer)
+        self._warm = None
+        self._stop = threading.Event()
+        self._looker = threading.Thread(target=self._look_forever, name="missed-pushes", daemon=True)
+        self.endpoints = Endpoints(
+            pid=os.getpid(), console=address(self._console_socket), gateway=address(self._gateway_socket)
+        )
+
+    def run(self, ready: Callable[[Endpoints], None]) -> None:
+        """Serve until SIGTERM or SIGINT; calls `ready` once it answers."""
+        self._start()
+        try:
+            asyncio.run(self._serve(ready))
+        finally:
+            self._close()
+
+    def _start(self) -> None:
+        trainer = locate(self._settings.cache)
+        if trainer is None:
+            log.warning("the trainer's environment is not there: runs will fail until `make trainer` made it")
+        else:
+            self._warm = launch(self._settings, trainer)
+        self._host.subscribe()
+        self._cluster.start()
+        self._host.start()
+        self._looker.start()
+        self._lock.announce(self.endpoints)
+
+    async def _serve(self, ready: Callable[[Endpoints], None]) -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        applications = [(self._console(), self._console_socket), (self._gateway(), self._gateway_socket)]
+        loop.call_soon(ready, self.endpoints)
+        await Servers(applications).serve(stop)
+
+    def _console(self) -> Any:
+        local, settings = self._local, self._settings
+        ports = ConsolePorts(
+            store=local.store, bus=local.bus, artifacts=local.artifacts, cluster=self._cluster, settings=settings
+        )
+        console = create_console(ports)
+        receiver = Receiver(local.store, local.bus, local.clock, settings)
+        console.router.routes.append(route(receiver, settings.max_body_bytes))
+        return console
+
+    def _gateway(self) -> Any:
+        return create_gateway(StoreDirectory(self._local.store), self._settings)
+
+    def _look_forever(self) -> None:
+        while not self._stop.is_set():
+            try:
+                look(self._local.store, self._local.bus, self._local.clock)
+            except Retry as error:
+                log.error("%s", error)
+            self._stop.wait(MISSED_SECONDS)
+
+    def _close(self) -> None:
+        self._stop.set()
+        self._looker.join()
+        self._host.close()
+        self._cluster.close(stop_workloads=True)
+        if self._warm is not None:
+            self._warm.stop()
+        self._local.close()
+        self._lock.close()
+
+
+def _pod_environment(settings: Settings) -> dict[str, str]:
+    """What pods see: our environment, and where this installation lies."""
+    cache = str(settings.cache.parent)
+    return {**os.environ, "KUZNIA_HOME": str(settings.home), "XDG_CACHE_HOME": cache}

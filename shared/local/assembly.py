@@ -1,0 +1,38 @@
+"""The local profile, put together from its parts."""
+
+from __future__ import annotations
+
+import msgspec
+
+from shared.local.artifacts import DirectoryArtifacts
+from shared.local.bus import SqliteBus
+from shared.local.clock import SystemClock
+from shared.local.sqlite import Database
+from shared.local.store import SqliteStore, open_database
+from shared.settings import Settings
+
+
+class LocalPorts(msgspec.Struct, frozen=True, kw_only=True):
+    """Bus, store and artifacts of one home; close it when done."""
+
+    database: Database
+    bus: SqliteBus
+    store: SqliteStore
+    artifacts: DirectoryArtifacts
+    clock: SystemClock
+
+    def close(self) -> None:
+        """Finish what is being written."""
+        self.database.close()
+
+
+def open_ports(settings: Settings) -> LocalPorts:
+    """Open, or make, what lies under `settings.home`. Raises Retry where the disk does not let us."""
+    database = open_database(settings.database)
+    return LocalPorts(
+        database=database,
+        bus=SqliteBus(database, settings.lease_seconds),
+        store=SqliteStore(database),
+        artifacts=DirectoryArtifacts(settings.artifacts),
+        clock=SystemClock(),
+    )
