@@ -1,0 +1,118 @@
+"""From a request to the engine that answers it: who asks, for what, and where that is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from services.gateway.auth import admit, presented
+from services.gateway.call import Call
+from services.gateway.connection import Connection, Head, UpstreamError
+from services.gateway.endpoints import MODELS
+from services.gateway.errors import ApiError
+from services.gateway.options import Options
+from services.gateway.peek import peek
+from services.gateway.ports import Directory, Target, Token
+from services.gateway.proxy import Proxy
+from services.gateway.reply import Receive, Reply
+from services.gateway.request import WhileConnected, header, read_body
+from services.gateway.resolve import resolve, visible
+from services.gateway.translate import no_answer
+from shared.ports.clock import Clock
+
+Answer = tuple[Connection, Head]
+UNREACHED = frozenset({"refused", "connect_timeout"})
+
+
+class Front:
+    """The endpoints that need a token."""
+
+    def __init__(
+        self, directory: Directory, proxy: Proxy, clock: Clock, options: Options, max_body: int
+    ) -> None:
+        self._directory = directory
+        self._proxy = proxy
+        self._clock = clock
+        self._options = options
+        self._max_body = max_body
+
+    async def models(self, call: Call, reply: Reply) -> None:
+        """GET /v1/models."""
+        token = await self._admit(call)
+        found = visible(token, self._directory.snapshot())
+        await reply.json(
+            {"object": "list", "data": [described(target.route.model_id, target) for target in found]}
+        )
+
+    async def model(self, call: Call, reply: Reply) -> None:
+        """GET /v1/models/{id}, under any of the names that a request may use."""
+        token = await self._admit(call)
+        call.model = call.path.removeprefix(MODELS + "/")
+        target = await self._resolve(call, token)
+        reply.name_model(target)
+        await reply.json(described(call.model, target))
+
+    async def engine(self, call: Call, receive: Receive, reply: Reply) -> None:
+        """A request for an engine. Raises ApiError, ClientGoneError."""
+        token = await self._admit(call)
+        call.body = await read_body(call.headers, receive, self._max_body)
+        peeked = peek(call.body)
+        call.model, call.stream = peeked.model, bool(peeked.stream)
+        async with WhileConnected(receive, reply):
+            await self._pass_on(call, token, reply)
+
+    async def _pass_on(self, call: Call, token: Token, reply: Reply) -> None:
+        try:
+            target, answer = await self._reach(call, token)
+        finally:
+            if call.target is not None:
+                reply.name_model(call.target)
+        await self._proxy.relay(call, target, answer, reply)
+
+    async def _reach(self, call: Call, token: Token) -> tuple[Target, Answer]:
+        """An engine that cannot be reached may just have been replaced: look again, once."""
+        try:
+            target = await self._resolve(call, token)
+            return target, await self._proxy.reach(call, target)
+        except UpstreamError as error:
+            if error.kind not in UNREACHED:
+                raise no_answer(error, self._options.retry_after) from None
+        await self._directory.refresh_now()
+        try:
+            target = await self._resolve(call, token)
+            return target, await self._proxy.reach(call, target)
+        except UpstreamError as error:
+            raise no_answer(error, self._options.retry_after) from None
+
+    async def _admit(self, call: Call) -> Token:
+        """Who asks; a token made a moment ago is looked for once more."""
+        digest = presented(header(call.headers, b"authorization"))
+        try:
+            call.token = admit(digest, self._directory.snapshot().tokens, self._clock.now())
+        except ApiError:
+            await self._directory.refresh_now()
+            call.token = admit(digest, self._directory.snapshot().tokens, self._clock.now())
+        return call.token
+
+    async def _resolve(self, call: Call, token: Token) -> Target:
+        """Where it goes; a model deployed a moment ago is looked for once more."""
+        retry_after = self._options.retry_after
+        try:
+            call.target = resolve(call.model, token, self._directory.snapshot(), retry_after)
+        except ApiError:
+            await self._directory.refresh_now()
+            call.target = resolve(call.model, token, self._directory.snapshot(), retry_after)
+        return call.target
+
+
+def described(name: str, target: Target) -> dict[str, Any]:
+    """One entry of the list of models, under the name it was asked for by."""
+    placement = target.placement
+    return {
+        "id": name,
+        "object": "model",
+        "created": target.route.created,
+        "owned_by": target.route.tenant,
+        "version": target.version,
+        "manifest_digest": placement.manifest_digest,
+        "card_digest": placement.card_digest,
+    }

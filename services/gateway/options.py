@@ -1,0 +1,22 @@
+"""The gateway's own dials; the defaults fit an engine on the same machine."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """Times in seconds.
+
+    connect: to reach an engine. first_byte: until it starts to answer. idle: between two chunks.
+    keep_alive: how long an idle connection is kept, below the 5 s after which the engines close theirs.
+    idle_connections: kept per engine. whole_body: answers up to so many bytes are passed on in one piece.
+    """
+
+    connect: float = 2.0
+    first_byte: float = 300.0
+    idle: float = 120.0
+    keep_alive: float = 4.0
+    idle_connections: int = 64
+    whole_body: int = 1024 * 1024
+    retry_after: int = 1

@@ -1,0 +1,50 @@
+"""A look at what a request is routed by, `model` and `stream`; the rest of the body stays unread."""
+
+from __future__ import annotations
+
+import msgspec
+
+from services.gateway.errors import bad_body
+
+ROUTED_BY = ("model", "stream")
+
+
+class Peek(msgspec.Struct, frozen=True):
+    """model: as the client wrote it. stream: whether the answer comes in pieces."""
+
+    model: str = ""
+    stream: bool | None = None
+
+
+_DECODER = msgspec.json.Decoder(Peek)
+_RAW = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+def peek(body: bytes) -> Peek:
+    """Read the two fields. Raises ApiError 400 naming the field at fault."""
+    try:
+        found = _DECODER.decode(body)
+    except msgspec.ValidationError as error:
+        raise bad_body(
+            f"The request body does not fit: {error}.", _field(str(error)), "invalid_type"
+        ) from None
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise bad_body(f"The request body is not valid JSON: {error}.", code="invalid_json") from None
+    if not found.model:
+        raise bad_body(
+            "You must provide a model; GET /v1/models lists those you have.",
+            "model",
+            "missing_required_parameter",
+        )
+    return found
+
+
+def with_model(body: bytes, model: str) -> bytes:
+    """The same body for an engine that knows the model by another name; the other fields keep their bytes."""
+    fields = _RAW.decode(body)
+    fields["model"] = msgspec.Raw(msgspec.json.encode(model))
+    return msgspec.json.encode(fields)
+
+
+def _field(message: str) -> str | None:
+    return next((name for name in ROUTED_BY if f"`$.{name}`" in message), None)

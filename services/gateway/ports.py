@@ -1,0 +1,116 @@
+"""What the gateway knows of the world: which model answers where, and who may ask."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Protocol
+
+import msgspec
+
+SERVING = frozenset({"live", "ready"})
+
+
+class Placement(msgspec.Struct, frozen=True, kw_only=True):
+    """Where one version stands. state: live, ready, starting, draining, stopped, failed.
+
+    address: `host:port`. engine_model: the name the engine knows, empty where it takes any.
+    """
+
+    state: str
+    address: str = ""
+    release: str = ""
+    manifest_digest: str = ""
+    card_digest: str = ""
+    engine_model: str = ""
+
+    @property
+    def serves(self) -> bool:
+        """Whether requests may go there."""
+        return self.state in SERVING and bool(self.address)
+
+
+class Route(msgspec.Struct, frozen=True, kw_only=True):
+    """One model and its versions. live: the version its plain name leads to, empty if none.
+
+    created: Unix seconds.
+    """
+
+    model_id: str
+    tenant: str
+    live: str = ""
+    versions: dict[str, Placement] = {}
+    created: int = 0
+
+    @property
+    def serves(self) -> bool:
+        """Whether the plain name leads anywhere."""
+        return self.live in self.versions and self.versions[self.live].serves
+
+
+class Token(msgspec.Struct, frozen=True, kw_only=True):
+    """Who asks. hash: SHA-256 of the token, hex. models: model ids, or `*` for all of the tenant."""
+
+    id: str
+    hash: str
+    tenant: str
+    models: tuple[str, ...] = ("*",)
+    expires_at: datetime | None = None
+    revoked: bool = False
+
+    def may_use(self, route: Route) -> bool:
+        """Another tenant's model is never among them, whatever the list says."""
+        return route.tenant == self.tenant and ("*" in self.models or route.model_id in self.models)
+
+
+class Target(msgspec.Struct, frozen=True):
+    """The version a request goes to."""
+
+    route: Route
+    version: str
+
+    @property
+    def placement(self) -> Placement:
+        """Where it stands."""
+        return self.route.versions[self.version]
+
+    @property
+    def name(self) -> str:
+        """`<model_id>@<version>`."""
+        return f"{self.route.model_id}@{self.version}"
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """All routes and tokens at one moment; replaced whole, never changed.
+
+    routes: by model id. families: by model id without its major, highest major first. tokens: by hash.
+    """
+
+    routes: Mapping[str, Route]
+    families: Mapping[str, tuple[Route, ...]]
+    tokens: Mapping[str, Token]
+
+
+class Directory(Protocol):
+    """Gives the current snapshot at once, and keeps it fresh beside the requests."""
+
+    def snapshot(self) -> Snapshot:
+        """The newest one read; never waits."""
+        ...
+
+    @property
+    def loaded(self) -> bool:
+        """Whether it has been read at least once."""
+        ...
+
+    async def refresh_now(self) -> None:
+        """Read again; what was written before the call is in the snapshot after it, if the store answers."""
+        ...
+
+    async def watch(self) -> None:
+        """Keep it fresh until cancelled."""
+        ...
+
+    def close(self) -> None:
+        """Let go of what it holds; harmless when done twice."""
+        ...

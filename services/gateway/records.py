@@ -1,0 +1,88 @@
+"""From the registry's records to a snapshot; a record that does not read is left out, and said why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from services.gateway.ports import Placement, Route, Snapshot, Token
+from shared.ports.store import Store
+from shared.record import Record
+
+PAGE = 1000
+
+
+class _Release(msgspec.Struct, frozen=True):
+    model_id: str
+    tenant: str
+    live: str = ""
+    versions: dict[str, Placement] = {}
+
+
+class _TokenData(msgspec.Struct, frozen=True):
+    hash: str
+    tenant: str
+    models: tuple[str, ...] = ("*",)
+    expires_at: datetime | None = None
+    revoked: bool = False
+
+
+def read_snapshot(store: Store) -> tuple[Snapshot, dict[str, str]]:
+    """All of `releases` and `tokens`; and by key, what is wrong with those left out. Raises Retry."""
+    routes, tokens, faults = [], [], {}
+    for record in _records(store, "releases"):
+        try:
+            routes.append(_route(record))
+        except msgspec.ValidationError as error:
+            faults[record.key] = str(error)
+    for record in _records(store, "tokens"):
+        try:
+            tokens.append(_token(record))
+        except msgspec.ValidationError as error:
+            faults[record.key] = str(error)
+    return snapshot_of(routes, tokens), faults
+
+
+def snapshot_of(routes: Iterable[Route], tokens: Iterable[Token]) -> Snapshot:
+    """A snapshot with its indices."""
+    by_id = {route.model_id: route for route in routes}
+    families: dict[str, list[tuple[int, Route]]] = {}
+    for route in by_id.values():
+        family, dot, major = route.model_id.rpartition(".v")
+        if dot and major.isascii() and major.isdigit() and len(major) < 10:
+            families.setdefault(family, []).append((int(major), route))
+    ordered = {family: tuple(_highest_first(members)) for family, members in families.items()}
+    return Snapshot(by_id, ordered, {token.hash: token for token in tokens})
+
+
+def _highest_first(members: list[tuple[int, Route]]) -> Iterator[Route]:
+    return (route for _, route in sorted(members, key=lambda member: member[0], reverse=True))
+
+
+def _records(store: Store, kind: str) -> Iterator[Record]:
+    after = ""
+    while True:
+        page = store.list(kind, after=after, limit=PAGE)
+        yield from page
+        if len(page) < PAGE:
+            return
+        after = page[-1].key
+
+
+def _route(record: Record) -> Route:
+    release = msgspec.convert(record.data, _Release)
+    created = 0 if record.created_at is None else int(record.created_at.timestamp())
+    return Route(created=created, **_fields(release))
+
+
+def _token(record: Record) -> Token:
+    data = msgspec.convert(record.data, _TokenData)
+    fields = _fields(data) | {"revoked": data.revoked or record.status == "REVOKED"}
+    return Token(id=record.name, **fields)
+
+
+def _fields(struct: msgspec.Struct) -> dict[str, Any]:
+    return msgspec.structs.asdict(struct)
