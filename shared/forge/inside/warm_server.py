@@ -30,7 +30,7 @@ from child import main as run_child
 
 MAX_REQUEST = 200_000
 # Read by the libraries while they are imported: a request that wants other values needs its own process.
-IMPORT_TIME = ("HF_", "HUGGINGFACE", "TRANSFORMERS_", "CUDA_", "TORCH", "PYTORCH", "USE_", "LLAMAFACTORY_")
+IMPORT_TIME = ("HF_", "HUGGINGFACE", "TRANSFORMERS_", "CUDA_", "TORCH", "PYTORCH", "USE_")
 # The second line: what a run imports on its way, found by comparing sys.modules before and after one.
 MODULES = (
     "torch", "llamafactory.train.tuner", "llamafactory.api.app", "uvicorn",

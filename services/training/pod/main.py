@@ -1,0 +1,91 @@
+"""The steps of a run, in order; every way out of them is said.
+
+Exit codes: 0 succeeded, 1 failed, 75 stopped on request with its state saved.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Literal
+
+from events.training_finished import TrainingFinished
+from services.training.pod.fetch import base_model, fetch
+from services.training.pod.finish import finish, finished_before
+from services.training.pod.progress import Progress
+from services.training.pod.resume import resume
+from services.training.pod.run import Document, Run
+from services.training.pod.training import Trained, train, trained_before
+from services.training.pod.upload import Uploader
+from shared.errors import KuzniaError
+from shared.forge.environment import require
+from shared.podkit import document as documents
+from shared.podkit.locked import locked
+from shared.podkit.ports import PodPorts, open_ports
+from shared.podkit.stopping import PREEMPTED, Preempted, Stopping
+from shared.podkit.voice import Voice
+
+LOCK_SECONDS = 30  # an earlier start of the same run may still be dying
+UPLOAD_SHARE = 0.5  # of the grace is for the trainer to save in, the rest for us to upload in
+
+
+def main() -> int:
+    """As the cluster starts it."""
+    return perform(documents.read(Document), documents.attempt(), open_ports())
+
+
+def perform(document: Document, attempt: int, ports: PodPorts) -> int:
+    """Run it, whatever comes; the exit code."""
+    voice = Voice(
+        ports=ports, source="/kuznia/training", cause=document.cause, traceparent=document.traceparent
+    )
+    stopping = Stopping(document.limits.grace_seconds * UPLOAD_SHARE)
+    try:
+        name = document.origin.config.get("model_name_or_path")
+        run = Run(
+            document=document,
+            attempt=attempt,
+            ports=ports,
+            voice=voice,
+            stopping=stopping,
+            trainer=require(ports.settings.cache),
+            base=base_model(ports.settings, name),
+        )
+        run.work.mkdir(parents=True, exist_ok=True)
+        with locked(run.work / "lock", LOCK_SECONDS):
+            _steps(run)
+    except Preempted:
+        return _end(
+            voice, document, attempt, "preempted", "stopped on request; goes on from its last checkpoint"
+        )
+    except (KuzniaError, OSError) as error:
+        return _end(voice, document, attempt, "failed", str(error))
+    return 0
+
+
+def _steps(run: Run) -> None:
+    if finished_before(run):
+        return
+    progress = Progress(run)
+    trained = trained_before(run) or _train(run, progress)
+    if run.leads:
+        progress.phase("uploading")
+        finish(run, trained)
+
+
+def _train(run: Run, progress: Progress) -> Trained:
+    progress.phase("fetching")
+    config = fetch(run)
+    run.stopping.check()
+    step = resume(run)
+    Uploader(run).catch_up()  # what an earlier start saved and could not upload
+    run.stopping.check()
+    return train(run, config, step)
+
+
+def _end(
+    voice: Voice, document: Document, attempt: int, outcome: Literal["failed", "preempted"], cause: str
+) -> int:
+    finished = TrainingFinished(run_id=document.run_id, attempt=attempt, outcome=outcome, cause=cause)
+    voice.say(finished, subject=f"runs/{document.run_id}", discriminator=f"{attempt}/{outcome}")
+    sys.stdout.write(f"{outcome}: {cause}\n")
+    return PREEMPTED if outcome == "preempted" else 1

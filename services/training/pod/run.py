@@ -1,0 +1,104 @@
+"""One run of this pod: what it was told, where things lie, and with what it works."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from events.parts import ModelVersion, Origin
+from shared.errors import Reject
+from shared.forge.environment import Trainer
+from shared.forge.models import BaseModel
+from shared.podkit.ports import PodPorts
+from shared.podkit.stopping import Stopping
+from shared.podkit.voice import Voice
+
+ADAPTERS = frozenset({"lora", "oft"})
+
+
+class PodLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """grace_seconds: between SIGTERM and SIGKILL, to save and upload in."""
+
+    grace_seconds: float = 25
+
+
+class Document(msgspec.Struct, frozen=True, kw_only=True):
+    """What the training service tells the pod. work_dir: empty for the installation's own place.
+
+    resources: as in `model.yaml`. threads: of the trainer, 0 for all CPUs. cause: the event it answers.
+    """
+
+    run_id: str
+    model: ModelVersion
+    origin: Origin
+    cause: str
+    traceparent: str = ""
+    resources: dict[str, Any] = {}
+    limits: PodLimits = PodLimits()
+    work_dir: str = ""
+    threads: int = 0
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything the steps of the pod share. base: None where the trainer itself gets it from the hub."""
+
+    document: Document
+    attempt: int
+    ports: PodPorts
+    voice: Voice
+    stopping: Stopping
+    trainer: Trainer
+    base: BaseModel | None
+
+    @property
+    def work(self) -> Path:
+        """Kept from one start of the pod to the next, on this machine."""
+        if self.document.work_dir:
+            return Path(self.document.work_dir)
+        return self.ports.settings.home / "work" / self.document.run_id
+
+    @property
+    def folder(self) -> Path:
+        """The experiment folder as committed."""
+        return self.work / "experiment"
+
+    @property
+    def output(self) -> Path:
+        """The trainer's `output_dir`."""
+        return self.work / "output"
+
+    @property
+    def log(self) -> Path:
+        """What the trainer prints."""
+        return self.work / f"trainer-{self.attempt}.log"
+
+    @property
+    def prefix(self) -> str:
+        """Of all this run leaves in the artifact store."""
+        return f"runs/{self.document.run_id}"
+
+    @property
+    def subject(self) -> str:
+        """Of its events."""
+        return f"runs/{self.document.run_id}"
+
+    @property
+    def base_name(self) -> str:
+        """The base model as the config names it. Raises Reject where it names none."""
+        name = self.document.origin.config.get("model_name_or_path")
+        if not isinstance(name, str) or not name:
+            raise Reject("config.yaml: model_name_or_path is missing; name a base model, as on the hub")
+        return name
+
+    @property
+    def makes_adapter(self) -> bool:
+        """Whether it trains an adapter, or all weights."""
+        return self.document.origin.config.get("finetuning_type", "lora") in ADAPTERS
+
+    @property
+    def leads(self) -> bool:
+        """Of the nodes of one run only the first one uploads and speaks."""
+        return os.environ.get("NODE_RANK", "0") == "0"

@@ -1,0 +1,95 @@
+"""Runs LLaMA-Factory and stays beside it: progress, uploads, and a stop that loses no step."""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+
+from services.training.pod.causes import TAIL_LINES, explain
+from services.training.pod.fetch import trainer_environment
+from services.training.pod.progress import Progress
+from services.training.pod.run import Run
+from services.training.pod.upload import Uploader
+from shared.errors import Reject
+from shared.forge.process import Running, Work, start
+from shared.podkit.machine import peak_memory
+from shared.podkit.stopping import PREEMPTED, Preempted
+from shared.podkit.tail import Tail, last_lines
+
+MARKER = "trained.json"
+BEAT_SECONDS = 0.2
+_NOISE = re.compile(r"\r|^\s*$|it/s|s/it|^\[INFO\|")  # progress bars, and transformers' narration
+
+
+class Trained(msgspec.Struct, frozen=True, kw_only=True):
+    """What a finished training leaves for the end of the run; a file of the work folder.
+
+    seconds: of this start, from the trainer's process to its exit. peak_memory: bytes, of its main process.
+    """
+
+    steps: int
+    seconds: float
+    peak_memory: int
+    resumed_from: int
+    warm: bool
+
+
+def trained_before(run: Run) -> Trained | None:
+    """What an earlier start left that trained to the end, and died while it uploaded."""
+    marker = run.work / MARKER
+    return msgspec.json.decode(marker.read_bytes(), type=Trained) if marker.exists() else None
+
+
+def train(run: Run, config: Path, resumed_from: int) -> Trained:
+    """Train to the end. Raises Reject with the cause, Preempted after SIGTERM, Retry (uploads)."""
+    began = time.monotonic()
+    progress, uploader = Progress(run), Uploader(run)
+    progress.phase("loading")
+    work = Work(argv=("train", str(config)), env=trainer_environment(run), cwd=run.folder, log=run.log)
+    running = start(work, trainer=run.trainer, home=run.ports.settings.home)
+    run.stopping.forward(running.terminate)
+    try:
+        code, peak = _watch(run, running, progress, uploader)
+    finally:
+        running.kill()  # nothing of it may outlive us, whatever we failed at
+    _judge(run, code)
+    trained = Trained(
+        steps=progress.last.current_steps if progress.last else resumed_from,
+        seconds=time.monotonic() - began,
+        peak_memory=peak,
+        resumed_from=resumed_from,
+        warm=running.warm,
+    )
+    fresh = run.work / "trained.fresh"
+    fresh.write_bytes(msgspec.json.encode(trained))
+    fresh.replace(run.work / MARKER)
+    return trained
+
+
+def _watch(run: Run, running: Running, progress: Progress, uploader: Uploader) -> tuple[int, int]:
+    """Exit code, and peak memory in bytes."""
+    output, code, peak = Tail(run.log), None, 0
+    while code is None:
+        code = running.wait(BEAT_SECONDS)
+        peak = max(peak, peak_memory(running.pid))
+        for line in output.lines():
+            if not _NOISE.search(line):
+                sys.stdout.write(line + "\n")
+        progress.follow(closing=code is not None)
+        uploader.catch_up()
+        sys.stdout.flush()
+        if run.stopping.overdue:
+            running.kill()
+    return code, peak
+
+
+def _judge(run: Run, code: int) -> None:
+    if code == 0:
+        return
+    if code == PREEMPTED or run.stopping.asked:
+        raise Preempted
+    raise Reject(explain(code, last_lines(run.log, 3 * TAIL_LINES)))

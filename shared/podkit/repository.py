@@ -1,0 +1,181 @@
+"""One folder of a Git repository at one commit, and nothing else: no hooks, no filters, no links."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+import msgspec
+
+from events.parts import Source
+from shared.errors import Reject, Retry
+from shared.podkit.locked import locked
+
+_LFS = b"version https://git-lfs.github.com/spec/"
+_COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
+_FILE_MODES = frozenset({"100644", "100755"})
+FETCH_SECONDS = 600
+LOCK_SECONDS = 900
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """A file of the tree: its blob, and its path below the folder."""
+
+    blob: str
+    path: str
+
+
+def checkout(source: Source, cache: Path, target: Path) -> None:
+    """Write the experiment's folder into `target`, files read-only; what was there is replaced.
+
+    cache: folder of bare repositories, shared by all pods. Raises Reject (no such commit, folder or another
+    tree there; links, submodules, LFS pointers in it), Retry (the repository cannot be reached).
+    """
+    if not _COMMIT.fullmatch(source.commit):
+        raise Reject(f"{source.commit!r} is not a full commit id")
+    repository = cache / (hashlib.sha256(source.url.encode()).hexdigest()[:24] + ".git")
+    with locked(repository.with_suffix(".lock"), LOCK_SECONDS):
+        _fetch(source, repository)
+    tree = _tree(source, repository)
+    entries = _entries(source, repository, tree)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".checkout-", dir=target.parent) as temporary:
+        fresh = Path(temporary) / "folder"
+        fresh.mkdir()
+        _write(repository, entries, fresh)
+        if target.exists():
+            shutil.rmtree(target)
+        fresh.rename(target)
+
+
+def _fetch(source: Source, repository: Path) -> None:
+    if not (repository / "HEAD").exists():
+        repository.mkdir(parents=True, exist_ok=True)
+        _git(repository, "init", "--quiet", "--bare", ".")
+    if _has(repository, source.commit):
+        return
+    alone = _run(repository, "fetch", "--quiet", "--no-tags", "--depth=1", "--", source.url, source.commit)
+    if alone.returncode and not _has(repository, source.commit):
+        # Some servers give branches only, not any commit by its id.
+        every = "+refs/heads/*:refs/heads/*"
+        whole = _run(repository, "fetch", "--quiet", "--no-tags", "--prune", "--", source.url, every)
+        if whole.returncode:
+            raise Retry(f"{source.url} cannot be fetched: {_said(whole)}")
+    if not _has(repository, source.commit):
+        raise Reject(
+            f"commit {source.commit} is not in {source.url} any more (was its branch deleted, or pushed over"
+            " with --force?): push the experiment again"
+        )
+
+
+def _tree(source: Source, repository: Path) -> str:
+    folder = source.experiment.strip("/").removeprefix(".")  # the root of the repository is a folder too
+    found = _run(repository, "rev-parse", "--verify", "--quiet", f"{source.commit}:{folder}")
+    tree = found.stdout.decode().strip()
+    if found.returncode:
+        raise Reject(f"commit {source.commit} has no folder {source.experiment!r}")
+    if tree != source.tree:
+        raise Reject(
+            f"folder {source.experiment!r} of commit {source.commit} is tree {tree}, and the event says"
+            f" {source.tree}: it was not made by our webhook or is damaged"
+        )
+    return tree
+
+
+def _entries(source: Source, repository: Path, tree: str) -> list[Entry]:
+    entries, faults = [], []
+    for line in _git(repository, "ls-tree", "-r", "-z", "--full-tree", tree).split(b"\0")[:-1]:
+        head, _, name = line.partition(b"\t")
+        mode, _, blob = head.decode().split()
+        path = name.decode("utf-8", "surrogateescape")
+        if mode not in _FILE_MODES:
+            kind = {"120000": "a symbolic link", "160000": "a submodule"}.get(mode, f"of mode {mode}")
+            faults.append(f"{path} is {kind}; put the file itself there")
+        elif {"..", ".", "", ".git"} & set(PurePosixPath(path).parts) or path.startswith("/"):
+            faults.append(f"{path!r} is no path of a file in a folder")
+        entries.append(Entry(blob, path))
+    if faults:
+        raise Reject(f"{source.experiment} in {source.url} at {source.commit[:12]}: " + "; ".join(faults))
+    return entries
+
+
+def _write(repository: Path, entries: list[Entry], folder: Path) -> None:
+    faults = []
+    with subprocess.Popen(
+        ["git", "cat-file", "--batch"],
+        cwd=repository, env=_environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    ) as reader:  # fmt: skip
+        assert reader.stdin
+        assert reader.stdout
+        for entry in entries:
+            reader.stdin.write(entry.blob.encode() + b"\n")
+            reader.stdin.flush()
+            size = int(reader.stdout.readline().split()[2])
+            path = folder / entry.path
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("wb") as file:
+                head = b""
+                for block in _blocks(reader.stdout, size):
+                    head = head or block[: len(_LFS)]
+                    file.write(block)
+            reader.stdout.read(1)
+            path.chmod(0o444)
+            if head == _LFS:
+                faults.append(entry.path)
+        reader.stdin.close()
+    if faults:
+        raise Reject(
+            f"{', '.join(faults)}: only a Git LFS pointer is committed there, and LFS is not fetched;"
+            " commit the file itself, or name a data set of the store or the hub"
+        )
+
+
+def _blocks(stream: object, size: int, block: int = 1 << 20) -> Iterator[bytes]:
+    read = stream.read  # type: ignore[attr-defined]
+    while size:
+        content: bytes = read(min(size, block))
+        if not content:
+            raise Retry("git cat-file ended in the middle of a file")
+        size -= len(content)
+        yield content
+
+
+def _has(repository: Path, commit: str) -> bool:
+    return not _run(repository, "cat-file", "-e", f"{commit}^{{commit}}").returncode
+
+
+def _git(repository: Path, *words: str) -> bytes:
+    done = _run(repository, *words)
+    if done.returncode:
+        raise Retry(f"git {words[0]} in {repository}: {_said(done)}")
+    return done.stdout
+
+
+def _run(repository: Path, *words: str) -> subprocess.CompletedProcess[bytes]:
+    try:
+        return subprocess.run(
+            ["git", *words],
+            cwd=repository, env=_environment(), capture_output=True, check=False, timeout=FETCH_SECONDS,
+            stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise Retry(f"git {words[0]} took longer than {FETCH_SECONDS} s") from None
+
+
+def _environment() -> dict[str, str]:
+    """Git as it is everywhere: no prompt, and not inside whatever repository it was called from."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    credentials = {
+        name: os.environ[name] for name in ("GIT_SSH_COMMAND", "GIT_ASKPASS") if name in os.environ
+    }
+    return kept | credentials | {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", "GIT_LFS_SKIP_SMUDGE": "1"}
+
+
+def _said(done: subprocess.CompletedProcess[bytes]) -> str:
+    return done.stderr.decode("utf-8", "replace").strip() or f"git ended with {done.returncode}"
