@@ -36,11 +36,15 @@ Target = Callable[[Sequence[str]], int]
 def prepare() -> None:
     """Make or mend `.venv`. Raises StepFailed."""
     wanted = _stamp()
-    if _read_stamp() == wanted and (VENV / "bin" / "kuznia").exists():
+    if _is_made(wanted):
         return
     with steps.lock(ROOT / "pyproject.toml"):
-        if _read_stamp() != wanted:
+        if not _is_made(wanted):
             _make_venv(wanted)
+
+
+def _is_made(wanted: dict[str, str]) -> bool:
+    return _read_stamp() == wanted and PYTHON.exists() and (VENV / "bin" / "kuznia").exists()
 
 
 def _make_venv(wanted: dict[str, str]) -> None:
@@ -65,10 +69,15 @@ def _usable(wanted: dict[str, str]) -> bool:
     made = _read_stamp()
     if made and (made["root"], made["python"]) != (wanted["root"], wanted["python"]):
         return False
-    if not PYTHON.exists():
+    return _works(PYTHON)
+
+
+def _works(python: Path) -> bool:
+    """Whether it starts and has pip."""
+    if not python.exists():
         return False
     return (
-        subprocess.run([PYTHON, "-m", "pip", "--version"], capture_output=True, check=False).returncode == 0
+        subprocess.run([python, "-m", "pip", "--version"], capture_output=True, check=False).returncode == 0
     )
 
 

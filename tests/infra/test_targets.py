@@ -1,0 +1,147 @@
+"""`.venv` is made once, made anew when its inputs change, and never taken for whole when it is not."""
+
+from __future__ import annotations
+
+import shutil
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from infra import targets
+from shared.forge import steps
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Machine:
+    """Stands in for venv and pip: what was run, and what failed."""
+
+    def __init__(self) -> None:
+        self.ran: list[str] = []
+        self.fails = ""
+
+    def run(self, command: Sequence[str | Path], **_: object) -> None:
+        line = " ".join(map(str, command))
+        self.ran.append(line)
+        if self.fails and self.fails in line:
+            raise steps.StepFailed("bent")
+        if " venv " in line:
+            (targets.VENV / "bin").mkdir(parents=True)
+            (targets.VENV / "bin" / "python").touch()
+            (targets.ROOT / ".venv-make.log").touch()
+        if "-e .[dev]" in line:
+            (targets.VENV / "bin" / "kuznia").touch()
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    made = Machine()
+    (tmp_path / "pyproject.toml").write_text("[project]\n")
+    (tmp_path / "control.txt").write_text("anvil==1\n")
+    monkeypatch.setattr(targets, "ROOT", tmp_path)
+    monkeypatch.setattr(targets, "VENV", tmp_path / ".venv")
+    monkeypatch.setattr(targets, "PYTHON", tmp_path / ".venv" / "bin" / "python")
+    monkeypatch.setattr(targets, "STAMP", tmp_path / ".venv" / "kuznia.json")
+    monkeypatch.setattr(targets, "PINS", tmp_path / "control.txt")
+    monkeypatch.setattr(targets, "_works", Path.exists)
+    monkeypatch.setattr(steps, "run", made.run)
+    return made
+
+
+def test_it_is_made_once(machine: Machine) -> None:
+    targets.prepare()
+    assert len(machine.ran) == 3
+    targets.prepare()
+    assert len(machine.ran) == 3
+
+
+def test_other_pins_are_installed_into_it(machine: Machine) -> None:
+    targets.prepare()
+    targets.PINS.write_text("anvil==2\n")
+    targets.prepare()
+    assert [line for line in machine.ran[3:] if " venv " in line] == []
+    assert len(machine.ran) == 5
+
+
+def test_a_failed_install_is_not_taken_for_whole(machine: Machine) -> None:
+    machine.fails = "-e .[dev]"
+    with pytest.raises(steps.StepFailed):
+        targets.prepare()
+    assert not targets.STAMP.exists()
+    machine.fails = ""
+    targets.prepare()
+    assert targets.STAMP.exists()
+
+
+def test_a_failed_renewal_is_not_taken_for_whole(machine: Machine) -> None:
+    targets.prepare()
+    machine.fails = "-e .[dev]"
+    targets.PINS.write_text("anvil==2\n")
+    with pytest.raises(steps.StepFailed):
+        targets.prepare()
+    targets.PINS.write_text("anvil==1\n")
+    machine.fails = ""
+    before = len(machine.ran)
+    targets.prepare()
+    assert len(machine.ran) > before
+
+
+@pytest.mark.parametrize("gone", ["bin/python", "bin/kuznia"])
+def test_a_broken_one_is_mended(machine: Machine, gone: str) -> None:
+    targets.prepare()
+    (targets.VENV / gone).unlink()
+    targets.prepare()
+    assert (targets.VENV / gone).exists()
+
+
+def test_one_that_was_moved_here_is_made_anew(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    targets.prepare()
+    monkeypatch.setattr(targets.platform, "python_version", lambda: "3.12.99")
+    (targets.VENV / "old").touch()
+    targets.prepare()
+    assert not (targets.VENV / "old").exists()
+
+
+def test_clean_removes_what_is_of_this_checkout(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    targets.prepare()
+    (targets.ROOT / ".kuznia").mkdir()
+    (targets.ROOT / "src").mkdir()
+    assert targets.main(["clean"]) == 0
+    assert sorted(path.name for path in targets.ROOT.iterdir()) == ["control.txt", "pyproject.toml", "src"]
+    assert capsys.readouterr().out.count("removed") == 2
+
+
+def test_a_failure_is_told_without_a_traceback(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    machine.fails = " venv "
+    assert targets.main(["check"]) == 1
+    assert "✗ bent" in capsys.readouterr().err
+
+
+def test_check_tells_all_faults_and_fails(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def static(label: str, _: list[str]) -> int:
+        asked.append(label)
+        return int(label == "mypy")
+
+    monkeypatch.setattr(targets, "_static", static)
+    monkeypatch.setattr(targets, "_pytest", lambda words: asked.append(words[3]) or 0)
+    assert targets.check([]) == 1
+    assert asked == [*targets.STATIC, targets.QUICK]
+
+
+def test_every_dependency_is_pinned_and_nothing_names_a_host() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = {*project["dependencies"], *project["optional-dependencies"]["dev"]}
+    names = {word.split(">")[0].split("=")[0].split("[")[0].lower().replace("_", "-") for word in wanted}
+    for file in (ROOT / "infra" / "pins").glob("*.txt"):
+        assert "://" not in file.read_text()
+    lines = (ROOT / "infra" / "pins" / "control.txt").read_text().split()
+    assert names | set(targets.BUILD) <= {line.split("==")[0].lower().replace("_", "-") for line in lines}
+
+
+def test_the_makers_tools_are_in_the_environment() -> None:
+    for words in targets.STATIC.values():
+        assert shutil.which(words[0], path=str(targets.PYTHON.parent)), words[0]
