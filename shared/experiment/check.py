@@ -14,9 +14,8 @@ from events.parts import Folder
 from shared.experiment.conflicts import check_conflicts
 from shared.experiment.datasets import check_data, check_files
 from shared.experiment.document import Document, read_yaml
-from shared.experiment.experiment import CONFIG, MANIFEST, Experiment
+from shared.experiment.experiment import CONFIG, MANIFEST, TEXT_LIMIT, Experiment, is_read
 from shared.experiment.faults import Fault, arranged, nearest, render, shown
-from shared.experiment.folder import TEXT_LIMIT, is_read
 from shared.experiment.keys import check_keys
 from shared.experiment.manifest_faults import check_manifest
 from shared.experiment.memory import check_memory

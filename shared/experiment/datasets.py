@@ -152,7 +152,7 @@ def _file_of(info: Info, name: str, directory: str) -> str | None:
 
 
 def _trained(experiment: Experiment, info: Info, directory: str) -> dict[str, str]:
-    """path -> digest of each file that is trained on; a data set may be a folder of files."""
+    """Digest of each file that is trained on, by path; a data set may be a folder of files."""
     named = (_file_of(info, name, directory) for name in names_of(experiment.setting("dataset")))
     roots = [path for path in named if path]
     return {

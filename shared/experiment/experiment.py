@@ -13,6 +13,8 @@ from events.parts import Folder
 from shared.experiment.document import Document
 
 CONFIG, MANIFEST, DATASET_INFO = "config.yaml", "model.yaml", "dataset_info.json"
+READ_TEXTS = (CONFIG, MANIFEST, DATASET_INFO)
+TEXT_LIMIT = 256 * 1024  # bytes; a larger text is not read
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|[A-Za-z]:[\\/]|ONLINE$|REMOTE:")
 
 
@@ -41,6 +43,21 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True):
     def method(self) -> str:
         """`full`, `lora` or another finetuning_type; LLaMA-Factory's default is `lora`."""
         return str(self.setting("finetuning_type", "lora"))
+
+
+def is_read(path: str) -> bool:
+    """Whether the check reads this file's text: the two YAML files at the top, dataset_info.json anywhere."""
+    return path in READ_TEXTS or path.rsplit("/", 1)[-1] == DATASET_INFO
+
+
+def as_text(content: bytes) -> str | None:
+    """What to put under `Folder.texts`; None where it is over TEXT_LIMIT or is not UTF-8."""
+    if len(content) > TEXT_LIMIT:
+        return None
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
 
 
 def leaves(path: str) -> bool:

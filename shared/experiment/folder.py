@@ -9,27 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from events.parts import Folder, FolderFile
-from shared.experiment.experiment import CONFIG, DATASET_INFO, MANIFEST
+from shared.experiment.experiment import READ_TEXTS, TEXT_LIMIT, as_text, is_read
 
-TEXT_LIMIT = 256 * 1024
-READ_TEXTS = (CONFIG, MANIFEST, DATASET_INFO)
+__all__ = ["READ_TEXTS", "TEXT_LIMIT", "as_text", "is_read", "read_directory"]
+
 _IGNORED = frozenset({".git", "__pycache__"})
 _CHUNK = 1 << 20
-
-
-def is_read(path: str) -> bool:
-    """Whether the check reads this file's text: the two YAML files at the top, dataset_info.json anywhere."""
-    return path in READ_TEXTS or path.rsplit("/", 1)[-1] == DATASET_INFO
-
-
-def as_text(content: bytes) -> str | None:
-    """The text to put under `Folder.texts`; None where it is over TEXT_LIMIT bytes or is not UTF-8."""
-    if len(content) > TEXT_LIMIT:
-        return None
-    try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError:
-        return None
 
 
 def read_directory(path: Path) -> Folder:
