@@ -198,7 +198,7 @@ def main(arguments: Sequence[str]) -> int:
             prepare()
         return TARGETS[name](rest)
     except (steps.StepFailed, OSError) as error:
-        sys.stderr.write(f"✗ {error}\n")
+        sys.stderr.write(f"✗ {steps.explain(error)}\n")
         return 1
     except KeyboardInterrupt:
         sys.stderr.write("\n✗ stopped; run it again to go on\n")

@@ -209,7 +209,7 @@ def main() -> int:
         for recipe in (SMOLLM, TINY):
             model(cache, recipe, made)
     except (KuzniaError, SettingsError, steps.StepFailed, OSError, subprocess.SubprocessError) as error:
-        sys.stderr.write(f"✗ {error}\n")
+        sys.stderr.write(f"✗ {steps.explain(error)}\n")
         return 1
     except KeyboardInterrupt:
         sys.stderr.write("✗ stopped; run it again to go on\n")

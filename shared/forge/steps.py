@@ -139,12 +139,20 @@ def run(
 
 def _explain(words: Sequence[str], code: int, log: Path) -> str:
     text = log.read_text(encoding="utf-8", errors="replace")
-    mends = [mend for pattern, mend in _MENDS.items() if re.search(pattern, text)]
     tail = "\n".join(f"    {line}" for line in text.splitlines()[-TAIL_LINES:])
-    mend = mends[0] if mends else "the lines above say why; run it again once that is mended"
-    return (
-        f"`{' '.join(words[:6])} …` ended with {code}. The end of its log, {log}:\n{tail}\n  To mend: {mend}."
-    )
+    mend = _mend(text) or "the lines above say why; run it again once that is mended"
+    command = " ".join(words[:6])
+    return f"`{command} …` ended with {code}. The end of its log, {log}:\n{tail}\n  To mend: {mend}."
+
+
+def _mend(text: str) -> str:
+    return next((mend for pattern, mend in _MENDS.items() if re.search(pattern, text)), "")
+
+
+def explain(error: Exception) -> str:
+    """The error's own words, and how to mend it where that is known."""
+    mend = _mend(str(error)) if isinstance(error, OSError) else ""
+    return f"{error}\n  To mend: {mend}." if mend else str(error)
 
 
 def require_space(folder: Path, gigabytes: float, purpose: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 import sys
 import threading
@@ -77,6 +79,12 @@ def test_a_failure_says_how_to_mend_it(tmp_path: Path, said: str, mend: str) -> 
     assert said in str(caught.value)
     assert "ended with 3" in str(caught.value)
     assert str(tmp_path / "log") in str(caught.value)
+
+
+def test_an_error_of_the_system_is_told_with_its_mend() -> None:
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert "To mend: free some space" in steps.explain(full)
+    assert steps.explain(steps.StepFailed("No space left on device")) == "No space left on device"
 
 
 def test_a_full_disk_is_told_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
