@@ -22,7 +22,7 @@ from services.webhook.missed import look
 from services.webhook.receive import Receiver
 from shared.errors import Retry
 from shared.forge.environment import locate
-from shared.forge.warm import launch
+from shared.forge.warm import WarmServer, launch
 from shared.hosts.driver import Observer, unobserved
 from shared.hosts.embedded import EmbeddedHost
 from shared.local.assembly import open_ports
@@ -54,7 +54,7 @@ class Platform:
             settings=settings,
         )
         self._host = EmbeddedHost(discover(), ports, self._local.bus, observer)
-        self._warm = None
+        self._warm: WarmServer | None = None
         self._stop = threading.Event()
         self._looker = threading.Thread(target=self._look_forever, name="missed-pushes", daemon=True)
         self.endpoints = Endpoints(
@@ -93,7 +93,11 @@ class Platform:
     def _console(self) -> Any:
         local, settings = self._local, self._settings
         ports = ConsolePorts(
-            store=local.store, bus=local.bus, artifacts=local.artifacts, cluster=self._cluster, settings=settings
+            store=local.store,
+            bus=local.bus,
+            artifacts=local.artifacts,
+            cluster=self._cluster,
+            settings=settings,
         )
         console = create_console(ports)
         receiver = Receiver(local.store, local.bus, local.clock, settings)

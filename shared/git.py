@@ -52,7 +52,18 @@ class Mirror:
 
     def entries(self, commit: str, folder: str = "") -> list[Entry]:
         """All entries of a commit below a folder, trees included, paths from the root. Raises Reject."""
-        out = self._git(["ls-tree", "-r", "-t", "-z", "--long", "--full-tree", commit, *([f"{folder}/"] if folder else [])])
+        out = self._git(
+            [
+                "ls-tree",
+                "-r",
+                "-t",
+                "-z",
+                "--long",
+                "--full-tree",
+                commit,
+                *([f"{folder}/"] if folder else []),
+            ]
+        )
         return [_entry(line) for line in out.split("\0") if line]
 
     def tree(self, commit: str, folder: str = "") -> str:
@@ -88,7 +99,11 @@ def remote_heads(url: str) -> dict[str, str]:
 def run(arguments: list[str]) -> str:
     """Run git; its output. Raises Retry on a timeout, Reject with git's own words otherwise."""
     environment = {**os.environ, **_ENVIRONMENT}
-    for name in [name for name in environment if name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_QUARANTINE_PATH", "GIT_INDEX_FILE")]:
+    for name in [
+        name
+        for name in environment
+        if name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_QUARANTINE_PATH", "GIT_INDEX_FILE")
+    ]:
         del environment[name]
     try:
         done = subprocess.run(

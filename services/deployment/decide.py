@@ -22,7 +22,9 @@ from shared.lifecycle import approval_needed
 from shared.record import Record
 from shared.service import Decision
 
-DRAIN_SECONDS = 5.0  # the gateway has seen the switch long before; in-flight answers get the engine's own grace
+DRAIN_SECONDS = (
+    5.0  # the gateway has seen the switch long before; in-flight answers get the engine's own grace
+)
 
 
 def key(event: Event) -> str | None:

@@ -59,7 +59,13 @@ class Release:
     def add(self, name: str, facts: Mapping[str, Any]) -> None:
         """A new candidate; the newest registered is the one that is wanted."""
         order = len(self._data["versions"]) + 1
-        self._data["versions"][name] = {**facts, "version": name, "state": "candidate", "order": order, "starts": 0}
+        self._data["versions"][name] = {
+            **facts,
+            "version": name,
+            "state": "candidate",
+            "order": order,
+            "starts": 0,
+        }
         self._data["wanted"] = name
         self._data["reason"] = ""
 

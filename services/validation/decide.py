@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from events.catalog import decode, encode
 from events.envelope import Event
@@ -17,7 +17,9 @@ from events.workload_changed import WorkloadChanged
 from shared.record import Record
 from shared.service import Decision, Wish
 
-BASE, TUNED = "base", "tuned"
+Role = Literal["base", "tuned"]
+BASE: Role = "base"
+TUNED: Role = "tuned"
 
 
 def key(event: Event) -> str | None:
@@ -92,7 +94,7 @@ def _measured(record: Record, finished: EvaluationFinished) -> Decision | None:
 
 def _workload(record: Record, change: WorkloadChanged) -> Decision | None:
     """A measuring job that died without a word counts as a measurement that failed."""
-    role = TUNED if f"-{TUNED}-" in f"{change.name}-" else BASE
+    role: Role = TUNED if f"-{TUNED}-" in f"{change.name}-" else BASE
     if change.phase not in ("failed", "succeeded"):
         return None
     cause = f"{change.reason}: {change.message}" if change.reason else "the job ended without a word"

@@ -12,7 +12,7 @@ from events.parts import Folder, FolderFile, Source
 from events.push_received import PushReceived
 from services.webhook.decide import NO_COMMIT
 from services.webhook.experiments import Found, changed, experiments
-from shared.experiment.folder import is_read, TEXT_LIMIT
+from shared.experiment.folder import TEXT_LIMIT, is_read
 from shared.git import Entry, Mirror
 from shared.identity import run_id, workload_name
 from shared.record import Do, Record
@@ -29,7 +29,9 @@ def effects(ports: Ports) -> Mapping[str, Effect]:
         mirror = Mirror(ports.settings.home / "git" / f"{workload_name(push.repository)}.git")
         mirror.fetch(push.url, push.branch)
         if not mirror.has(push.after):
-            log.info("%s: %s was pushed over meanwhile; the later push has it all", push.repository, push.after)
+            log.info(
+                "%s: %s was pushed over meanwhile; the later push has it all", push.repository, push.after
+            )
             return []
         folders = ports.store.load(f"repositories/{push.repository}").data.get("folders", [])
         return [_committed(mirror, push, found) for found in _changed(mirror, push, folders)]
@@ -58,7 +60,9 @@ def _committed(mirror: Mirror, push: PushReceived, found: Found) -> Speech:
         branch=push.branch,
         author=mirror.author(push.after),
     )
-    payload = ConfigCommitted(run_id=identifier, source=source, folder=_folder(mirror, push.after, found.path))
+    payload = ConfigCommitted(
+        run_id=identifier, source=source, folder=_folder(mirror, push.after, found.path)
+    )
     return Speech(payload, f"runs/{identifier}")
 
 

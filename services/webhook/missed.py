@@ -30,7 +30,11 @@ def look(store: Store, bus: Bus, clock: Clock) -> int:
         except (Reject, Retry) as error:
             log.warning("%s: %s", repository.name, error)
             continue
-        pushes = [push for branch in repository.data["branches"] if (push := _missed(store, repository, branch, heads))]
+        pushes = [
+            push
+            for branch in repository.data["branches"]
+            if (push := _missed(store, repository, branch, heads))
+        ]
         bus.publish([push_event(push, clock, SOURCE) for push in pushes])
         found += len(pushes)
     return found

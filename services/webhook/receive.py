@@ -76,8 +76,14 @@ class Receiver:
 
     def _refused(self, headers: Mapping[str, str], body: bytes) -> Answer | None:
         if len(body) > self._settings.max_body_bytes:
-            return _answer(413, f"the body has {len(body)} bytes; the limit is {self._settings.max_body_bytes}")
-        missing = [name for name in ("x-github-event", "x-github-delivery", "x-hub-signature-256") if name not in headers]
+            return _answer(
+                413, f"the body has {len(body)} bytes; the limit is {self._settings.max_body_bytes}"
+            )
+        missing = [
+            name
+            for name in ("x-github-event", "x-github-delivery", "x-hub-signature-256")
+            if name not in headers
+        ]
         if missing:
             return _answer(400, f"missing header(s): {', '.join(missing)}")
         if headers["x-github-event"] not in ("push", "ping"):
@@ -85,9 +91,7 @@ class Receiver:
         name = _repository_name(body)
         secret = webhook_secret(self._settings.home, name) if name else b""
         if not secret:
-            return _answer(
-                404, f"no repository is connected as {name!r}: `kuznia hook install` connects one"
-            )
+            return _answer(404, f"no repository is connected as {name!r}: `kuznia hook install` connects one")
         if not verified(secret, body, headers["x-hub-signature-256"]):
             return _answer(
                 401, "X-Hub-Signature-256 does not fit the body: check that both sides have the same secret"

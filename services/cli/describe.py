@@ -1,0 +1,98 @@
+"""One line a person understands, for each event. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from events.envelope import Event
+
+Data = Mapping[str, Any]
+SHORT = 10
+
+
+def describe(event: Event) -> str:
+    """What an event says, without its name."""
+    teller = _TELLERS.get(event.name)
+    return teller(event.data) if teller else event.subject
+
+
+def _push(data: Data) -> str:
+    return f"{data['repository']} {data['branch']} {data['before'][:SHORT]}..{data['after'][:SHORT]}"
+
+
+def _committed(data: Data) -> str:
+    source = data["source"]
+    return f"{source['experiment']} at {source['commit'][:SHORT]} -> run {data['run_id']}"
+
+
+def _started(data: Data) -> str:
+    return f"{_version(data['model'])}, job {data['job']}"
+
+
+def _progressed(data: Data) -> str:
+    if not data.get("total_steps"):
+        return str(data["phase"])
+    loss = data.get("loss")
+    return f"step {data['step']}/{data['total_steps']}" + (f", loss {loss:.4f}" if loss is not None else "")
+
+
+def _checkpoint(data: Data) -> str:
+    what = "final weights" if data["final"] else f"checkpoint at step {data['step']}"
+    return f"{what}, {data['artifact']['manifest_digest'][:19]}"
+
+
+def _finished(data: Data) -> str:
+    first = str(data.get("cause") or "").split("\n", 1)[0]
+    return f"{data['outcome']}{': ' + first if first else ''}"
+
+
+def _evaluated(data: Data) -> str:
+    numbers = ", ".join(f"{name} {value:.3g}" for name, value in sorted(data["metrics"].items()))
+    return f"{data['role']} model: {numbers or data.get('cause', '')}"
+
+
+def _validated(data: Data) -> str:
+    held = sum(1 for gate in data["gates"] if gate["passed"])
+    return f"{'passed' if data['passed'] else 'FAILED'}, {held} of {len(data['gates'])} gates held"
+
+
+def _card(data: Data) -> str:
+    missing = f", {len(data['missing'])} field(s) missing" if data.get("missing") else ""
+    return f"{data['completeness']:.0%} complete{missing}"
+
+
+def _deployed(data: Data) -> str:
+    return f"{_version(data)} answers" + (f", in place of {data['replaced']}" if data.get("replaced") else "")
+
+
+def _workload(data: Data) -> str:
+    reason = f" ({data['reason']})" if data.get("reason") else ""
+    return f"{data['kind']} {data['name']} is {data['phase']}{reason}"
+
+
+def _version(data: Data) -> str:
+    return f"{data['model_id']}@{data['version']}"
+
+
+_TELLERS: Mapping[str, Callable[[Data], str]] = {
+    "push-received": _push,
+    "config-committed": _committed,
+    "training-started": _started,
+    "training-progressed": _progressed,
+    "training-finished": _finished,
+    "checkpoint-written": _checkpoint,
+    "model-registered": lambda data: f"{_version(data['model'])} is TRAINED",
+    "evaluation-finished": _evaluated,
+    "model-validated": _validated,
+    "card-rendered": _card,
+    "model-approved": lambda data: f"{_version(data)} by {data['who']} ({data['role']})",
+    "model-rejected": lambda data: f"{_version(data)} by {data['who']}: {data['reason']}",
+    "model-deployed": _deployed,
+    "deployment-failed": lambda data: f"{_version(data)}: {data['cause']}",
+    "model-deprecated": lambda data: f"{_version(data)} by {data['by']}: {data['reason']}",
+    "rollback-requested": lambda data: (
+        f"{data['model_id']} to {data['version'] or 'the one before'} by {data['by']}"
+    ),
+    "workload-changed": _workload,
+}

@@ -1,0 +1,213 @@
+"""Commands that look: runs, models, show, card, events, logs."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+
+import click
+
+from events.envelope import Event, to_structured_json
+from services.cli.common import (
+    find_run,
+    find_version,
+    installation,
+    json_option,
+    print_json,
+    print_table,
+    when,
+)
+from services.cli.describe import describe
+from shared.errors import Reject
+from shared.local import LocalPorts
+from shared.local.cluster import read_logs
+from shared.ports.bus import Logged, Query
+from shared.record import Record
+
+FOLLOW_SECONDS = 0.25
+BRIEF_FIELDS = (
+    "model_id",
+    "version",
+    "base_model",
+    "tenant",
+    "risk_class",
+    "status",
+    "artifact_path",
+    "config_path",
+    "data_id",
+    "metrics",
+    "owner",
+    "created_at",
+    "updated_at",
+    "ai_act_notes",
+)
+
+
+@click.command()
+@json_option
+def runs(as_json: bool) -> None:
+    """List training runs, newest first."""
+    with installation() as (_, ports):
+        found = sorted(ports.store.list("runs"), key=_created, reverse=True)
+    if as_json:
+        print_json([_plain(record) for record in found])
+        return
+    print_table(
+        "runs", ("run", "status", "model", "step", "loss", "started", "cause"), [_run_row(r) for r in found]
+    )
+
+
+@click.command()
+@click.option("--tenant", default="", help="Only of this tenant.")
+@click.option("--status", default="", help="Only with this status: TRAINED, VALIDATED, DEPLOYED, DEPRECATED.")
+@json_option
+def models(tenant: str, status: str, as_json: bool) -> None:
+    """List model versions, as the registry has them."""
+    with installation() as (_, ports):
+        found = [r for r in ports.store.list("models", status=status) if tenant in ("", r.data["tenant"])]
+    if as_json:
+        print_json([_plain(record) for record in found])
+        return
+    rows = [
+        (r.name, r.status, r.data["risk_class"], r.data["base_model"], r.data["owner"], when(r.updated_at))
+        for r in found
+    ]
+    print_table("models", ("model@version", "status", "risk class", "base model", "owner", "updated"), rows)
+
+
+@click.command()
+@click.argument("name")
+@json_option
+def show(name: str, as_json: bool) -> None:
+    """Show all that is known of a run (r-…) or of a MODEL[@VERSION]."""
+    with installation() as (_, ports):
+        record = find_run(ports, name) if name.startswith("r-") else find_version(ports, name)
+    if as_json:
+        print_json(_plain(record))
+        return
+    plain = _plain(record)
+    first = [field for field in BRIEF_FIELDS if field in plain]
+    for field in (*first, *(other for other in plain if other not in first)):
+        click.echo(f"{click.style(field, bold=True)}: {_indented(plain[field])}")
+
+
+@click.command()
+@click.argument("model")
+@json_option
+def card(model: str, as_json: bool) -> None:
+    """Print the model card of MODEL[@VERSION]: Markdown, or its JSON document."""
+    with installation() as (_, ports):
+        record = find_version(ports, model)
+        path = record.data.get("card_document" if as_json else "card_path")
+        if not path:
+            raise Reject(
+                f"{record.name} has no card: it is {record.status}, and a card follows a passed validation"
+            )
+        click.echo(ports.artifacts.read(path).decode())
+
+
+@click.command()
+@click.option("--type", "name", default="", help="Only events of this name, such as model-deployed.")
+@click.option("--subject", default="", help="Only about this record, such as runs/r-….")
+@click.option("--since", type=click.DateTime(), default=None, help="Only from this local time on.")
+@click.option("--last", default=50, show_default=True, help="At most so many, the newest.")
+@click.option("--follow", "-f", is_flag=True, help="Go on with what comes, until Ctrl-C.")
+@json_option
+def events(name: str, subject: str, since: datetime | None, last: int, follow: bool, as_json: bool) -> None:
+    """Print the event history; with --json as CloudEvents, one a line."""
+    with installation() as (_, ports):
+        moment = since.astimezone() if since else None
+        newest = ports.bus.log(Query(name=name, subject=subject, since=moment, limit=last, newest=True))
+        for logged in reversed(newest):
+            _print_event(logged.event, as_json)
+        if follow:
+            _follow(ports, Query(name=name, subject=subject), newest, as_json)
+
+
+@click.command()
+@click.argument("name")
+@click.option("--tail", default=200, show_default=True, help="Lines from the end.")
+@json_option
+def logs(name: str, tail: int, as_json: bool) -> None:
+    """Print the log of a run (r-…), of a MODEL[@VERSION]'s engine, or of a workload by its own name."""
+    with installation() as (settings, ports):
+        workload = _workload(ports, name)
+        text = read_logs(settings.cluster, workload, tail)
+    if as_json:
+        print_json({"workload": workload, "lines": text.splitlines()})
+    else:
+        click.echo(text)
+
+
+def _follow(ports: LocalPorts, query: Query, shown: object, as_json: bool) -> None:
+    positions = (
+        [logged.position for logged in shown if isinstance(logged, Logged)] if isinstance(shown, list) else []
+    )
+    after = max(positions, default=0)
+    while True:
+        for logged in ports.bus.log(Query(name=query.name, subject=query.subject, after=after)):
+            _print_event(logged.event, as_json)
+            after = logged.position
+        time.sleep(FOLLOW_SECONDS)
+
+
+def _print_event(event: Event, as_json: bool) -> None:
+    if as_json:
+        click.echo(to_structured_json(event).decode())
+        return
+    click.echo(
+        f"{when(event.time)}  {click.style(f'{event.name:<20}', bold=True)} {describe(event)}  [{event.id[:8]}]"
+    )
+
+
+def _workload(ports: LocalPorts, name: str) -> str:
+    if name.startswith("r-"):
+        return str(find_run(ports, name).data.get("job", name))
+    if "." in name:
+        record = find_version(ports, name)
+        release = record.data.get("release")
+        if not release:
+            raise Reject(
+                f"{record.name} was never deployed, so no engine has a log; `kuznia logs {record.data['run_id']}`"
+            )
+        return str(release)
+    return name
+
+
+def _run_row(record: Record) -> tuple[object, ...]:
+    data, progress = record.data, record.data.get("progress", {})
+    model = data.get("model")
+    loss = progress.get("loss")
+    return (
+        record.name,
+        "DEAD" if record.dead else record.status,
+        f"{model['model_id']}@{model['version']}" if model else data["source"]["experiment"],
+        f"{progress['step']}/{progress['total_steps']}" if progress.get("total_steps") else "",
+        f"{loss:.4f}" if loss is not None else "",
+        when(record.created_at),
+        str((record.dead.cause if record.dead else data.get("cause")) or "").split("\n", 1)[0],
+    )
+
+
+def _plain(record: Record) -> dict[str, object]:
+    """The record's data with its envelope's fields, as the brief names them."""
+    return {
+        **record.data,
+        "status": record.status,
+        "created_at": record.created_at,
+        "updated_at": record.updated_at,
+        "revision": record.revision,
+        **({"dead": record.dead} if record.dead else {}),
+    }
+
+
+def _created(record: Record) -> str:
+    return record.created_at.isoformat() if record.created_at else ""
+
+
+def _indented(value: object) -> str:
+    if isinstance(value, dict):
+        return "".join(f"\n  {key}: {inner}" for key, inner in value.items()) or "-"
+    if isinstance(value, list | tuple):
+        return "".join(f"\n  - {inner}" for inner in value) or "-"
+    return str(value) if value not in ("", None) else "-"

@@ -1,0 +1,106 @@
+"""What an operator decides: approve, reject, roll back, deprecate. Each is an event, with who and why."""
+
+from __future__ import annotations
+
+import click
+
+from events.model_approved import ModelApproved
+from events.model_deprecated import ModelDeprecated
+from events.model_rejected import ModelRejected
+from events.rollback_requested import RollbackRequested
+from services.cli.common import find_version, installation, person, say, up_or_later
+from services.deployment.release import gates_open
+from shared.errors import Reject
+from shared.local import LocalPorts
+from shared.record import Record
+
+
+@click.command()
+@click.argument("model")
+@click.option("--role", required=True, help="The hat you wear: model owner, compliance, …")
+@click.option("--reason", default="", help="Why.")
+def approve(model: str, role: str, reason: str) -> None:
+    """Approve the release of MODEL@VERSION, as it is: these weights, this card."""
+    with installation() as (settings, ports):
+        record = _carded(ports, model)
+        say(ports, ModelApproved(**_word(record, role, reason)), record.key)
+        click.echo(f"approved {record.name}{up_or_later(settings)}")
+
+
+@click.command()
+@click.argument("model")
+@click.option("--role", required=True, help="The hat you wear.")
+@click.option("--reason", required=True, help="Why; the owner will read it.")
+def reject(model: str, role: str, reason: str) -> None:
+    """Refuse the release of MODEL@VERSION."""
+    with installation() as (settings, ports):
+        record = _carded(ports, model)
+        say(ports, ModelRejected(**_word(record, role, reason)), record.key)
+        click.echo(f"rejected {record.name}{up_or_later(settings)}")
+
+
+@click.command()
+@click.argument("model_id")
+@click.option("--to", "version", default="", help="The version to go to; the one before, if not given.")
+@click.option("--reason", default="", help="Why.")
+def rollback(model_id: str, version: str, reason: str) -> None:
+    """Let an earlier version of MODEL_ID answer again.
+
+    What answers now goes on answering until the other one is ready.
+    """
+    with installation() as (settings, ports):
+        target = _target(ports, model_id, version)
+        request = RollbackRequested(model_id=model_id, version=target, by=person(), reason=reason)
+        say(ports, request, f"releases/{model_id}")
+        click.echo(f"rolling {model_id} back to {target}{up_or_later(settings)}")
+
+
+@click.command()
+@click.argument("model")
+@click.option("--reason", required=True, help="Why; clients and auditors will read it.")
+def deprecate(model: str, reason: str) -> None:
+    """Withdraw MODEL@VERSION: it answers no more, at once."""
+    with installation() as (settings, ports):
+        record = find_version(ports, model)
+        word = ModelDeprecated(
+            model_id=record.data["model_id"], version=record.data["version"], by=person(), reason=reason
+        )
+        say(ports, word, record.key)
+        click.echo(f"deprecated {record.name}{up_or_later(settings)}")
+
+
+def _carded(ports: LocalPorts, model: str) -> Record:
+    record = find_version(ports, model)
+    if not record.data.get("card_digest"):
+        raise Reject(f"{record.name} has no card yet, so there is nothing to judge: it is {record.status}")
+    return record
+
+
+def _word(record: Record, role: str, reason: str) -> dict[str, str]:
+    return {
+        "model_id": record.data["model_id"],
+        "version": record.data["version"],
+        "who": person(),
+        "role": role,
+        "manifest_digest": record.data["manifest_digest"],
+        "card_digest": record.data["card_digest"],
+        "reason": reason,
+    }
+
+
+def _target(ports: LocalPorts, model_id: str, version: str) -> str:
+    """The version to go to, checked now so that the operator hears of a mistake at once."""
+    data = ports.store.load(f"releases/{model_id}").data
+    if not data:
+        known = ", ".join(record.name for record in ports.store.list("releases")) or "none"
+        raise Reject(f"no model {model_id!r} has been released; there are: {known}")
+    target = version or data["previous"]
+    found = data["versions"].get(target)
+    if found is None:
+        known = ", ".join(data["versions"])
+        raise Reject(f"{model_id} has no version {target or 'before the live one'}; there are: {known}")
+    if target == data["live"]:
+        raise Reject(f"{model_id}@{target} already answers")
+    if found["state"] == "refused" or not gates_open(found):
+        raise Reject(f"{model_id}@{target} may not answer: it has no passed validation, card or approval")
+    return str(target)
