@@ -26,7 +26,7 @@ from shared.forge.warm import WarmServer, launch
 from shared.hosts.driver import Observer, unobserved
 from shared.hosts.embedded import EmbeddedHost
 from shared.local.assembly import open_ports
-from shared.local.cluster import ProcessCluster
+from shared.local.cluster.process_cluster import ProcessCluster
 from shared.service import Ports
 from shared.settings import Settings
 

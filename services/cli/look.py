@@ -20,7 +20,8 @@ from services.cli.common import (
 from services.cli.describe import describe
 from shared.errors import Reject
 from shared.local import LocalPorts
-from shared.local.cluster import read_logs
+from shared.local.cluster.layout import Layout
+from shared.local.cluster.logs import tail as tail_of
 from shared.ports.bus import Logged, Query
 from shared.record import Record
 
@@ -132,7 +133,10 @@ def logs(name: str, tail: int, as_json: bool) -> None:
     """Print the log of a run (r-…), of a MODEL[@VERSION]'s engine, or of a workload by its own name."""
     with installation() as (settings, ports):
         workload = _workload(ports, name)
-        text = read_logs(settings.cluster, workload, tail)
+        try:
+            text = tail_of(Layout(settings.cluster / workload), tail)
+        except FileNotFoundError:
+            raise Reject(f"nothing was written by {workload!r} yet, or nothing of that name ever ran") from None
     if as_json:
         print_json({"workload": workload, "lines": text.splitlines()})
     else:

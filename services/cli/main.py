@@ -79,7 +79,7 @@ class Commands(click.Group):
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="kuznia")
 def cli() -> None:
-    r"""Kuźnia forges a committed LLaMA-Factory config into a trained, documented model that answers.
+    """Kuźnia forges a committed LLaMA-Factory config into a trained, documented model that answers.
 
     An installation lives in one folder: KUZNIA_HOME, or `.kuznia` here. Commands that look work whether the
     platform is up or not; every one of them has --json.
@@ -89,7 +89,7 @@ def cli() -> None:
       kuznia check experiments/llm-qa                   all that is wrong with it, before a GPU is paid
       kuznia hook install path/to/config.git            let pushes to a repository start training
       kuznia up                                         the whole platform, in one process
-    """
+    """  # noqa: D301 - the backspace keeps click from filling the lines
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ import os
 import click
 
 from services.lock import Endpoints
-from services.platform import Platform
 from shared.hosts.faults import killer
 from shared.settings import Settings, from_environment
 from shared.telemetry import configure
@@ -23,6 +22,8 @@ def up(verbose: bool) -> None:
     KUZNIA_PORT (8500) and KUZNIA_GATEWAY_PORT (8600). Ctrl-C stops it, with what it runs; the next `up`
     starts that again.
     """
+    from services.platform import Platform  # noqa: PLC0415 - servers and frameworks, which no other command needs
+
     settings = from_environment()
     configure(settings.home / "logs" / "kuznia.jsonl", logging.INFO if verbose else logging.WARNING)
     platform = Platform(settings, killer(os.environ))

@@ -117,7 +117,7 @@ def _approved(release: Release, approval: ModelApproved) -> bool:
 
 def _rejected(release: Release, rejection: ModelRejected) -> bool:
     version = _known(release, rejection.version)
-    if version["state"] in ("live", "draining"):
+    if version["state"] in ("live", "retired"):
         return False  # a live version is withdrawn by deprecating it
     release.stop(rejection.version, "refused")
     return True
@@ -155,8 +155,5 @@ def _workload(release: Release, change: WorkloadChanged) -> bool:
         return True
     if change.phase == "failed" and version["state"] in ("starting", "ready", "live"):
         release.fail(name, f"{change.reason}: {change.message}")
-        return True
-    if change.phase in ("failed", "succeeded") and version["state"] == "draining":
-        version.update(state="stopped", address="")
         return True
     return False

@@ -1,7 +1,8 @@
 """A model's releases as a value: each step returns a new one and gathers what is to be said and done. Pure.
 
 A version's state: candidate (known, not running) · starting · ready (answers, gets no traffic) · live ·
-draining (gets no new traffic) · stopped · refused (by validation or a person) · failed (its engine would not).
+retired (gets no new traffic; its engine ends once it was drained) · refused (by validation or a person) ·
+failed (its engine would not).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from shared.lifecycle import approved
 from shared.record import Record
 from shared.service import Decision, Speech, Wish
 
-RUNNING = frozenset({"starting", "ready", "live", "draining"})
+RUNNING = frozenset({"starting", "ready", "live"})
 
 
 class Release:
@@ -76,7 +77,7 @@ class Release:
     def start(self, name: str) -> None:
         """Ask for its engine, unless one is up; every start has a name of its own."""
         version = self._data["versions"][name]
-        if version["state"] in RUNNING - {"draining"}:
+        if version["state"] in RUNNING:
             return
         version["starts"] += 1
         release = workload_name("serve", self._data["model_id"], name, str(version["starts"]))
@@ -113,7 +114,7 @@ class Release:
         self._speak(self._deployed(name, version, old), name)
         if old:
             self._speak(self._replaced(old, name), old)
-            self.stop(old, "draining", drain_seconds)
+            self.stop(old, "retired", drain_seconds)
 
     def withdraw(self, name: str) -> None:
         """An operator deprecated it: it answers no more, at once."""
@@ -121,7 +122,7 @@ class Release:
             self._data["live"] = ""
         if self._data["wanted"] == name:
             self._data["wanted"] = ""
-        self.stop(name, "stopped")
+        self.stop(name, "retired")
 
     def decision(self) -> Decision:
         """What follows from all that was done to it."""
