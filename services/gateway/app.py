@@ -21,6 +21,7 @@ from services.gateway.reply import Receive, Reply, Send
 from services.gateway.request import request_id
 from services.gateway.upstream import Upstreams
 from shared.engine_key import engine_key
+from shared.local.clock import SystemClock
 from shared.ports.clock import Clock
 from shared.settings import Settings
 
@@ -99,10 +100,10 @@ class Gateway:
 
 
 def create_app(
-    directory: Directory, settings: Settings, clock: Clock, options: Options | None = None
+    directory: Directory, settings: Settings, options: Options | None = None, clock: Clock | None = None
 ) -> Gateway:
     """The gateway over a directory. Nothing runs before the server's lifespan starts."""
-    dials = options or Options()
+    dials, clock = options or Options(), clock or SystemClock()
     metrics, upstreams = Metrics(), Upstreams(dials)
     audit = Audit(settings.home / "logs" / "gateway.jsonl")
     key: Callable[[str], str] = functools.lru_cache(1024)(functools.partial(engine_key, settings.home))

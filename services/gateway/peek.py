@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import msgspec
 
 from services.gateway.errors import bad_body
 
+T = TypeVar("T")
 ROUTED_BY = ("model", "stream")
 
 
@@ -22,28 +25,32 @@ _RAW = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 def peek(body: bytes) -> Peek:
     """Read the two fields. Raises ApiError 400 naming the field at fault."""
+    found = _read(_DECODER, body)
+    if not found.model:
+        message = "You must provide a model; GET /v1/models lists those you have."
+        raise bad_body(message, "model", "missing_required_parameter")
+    return found
+
+
+def with_model(body: bytes, model: str) -> bytes:
+    """The same body for an engine that knows the model by another name; the other fields keep their bytes.
+
+    Raises ApiError 400 where a field's name is no text.
+    """
+    fields = _read(_RAW, body)
+    fields["model"] = msgspec.Raw(msgspec.json.encode(model))
+    return msgspec.json.encode(fields)
+
+
+def _read(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
     try:
-        found = _DECODER.decode(body)
+        return decoder.decode(body)
     except msgspec.ValidationError as error:
         raise bad_body(
             f"The request body does not fit: {error}.", _field(str(error)), "invalid_type"
         ) from None
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise bad_body(f"The request body is not valid JSON: {error}.", code="invalid_json") from None
-    if not found.model:
-        raise bad_body(
-            "You must provide a model; GET /v1/models lists those you have.",
-            "model",
-            "missing_required_parameter",
-        )
-    return found
-
-
-def with_model(body: bytes, model: str) -> bytes:
-    """The same body for an engine that knows the model by another name; the other fields keep their bytes."""
-    fields = _RAW.decode(body)
-    fields["model"] = msgspec.Raw(msgspec.json.encode(model))
-    return msgspec.json.encode(fields)
 
 
 def _field(message: str) -> str | None:

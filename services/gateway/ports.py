@@ -8,13 +8,12 @@ from typing import Protocol
 
 import msgspec
 
-SERVING = frozenset({"live", "ready"})
-
 
 class Placement(msgspec.Struct, frozen=True, kw_only=True):
-    """Where one version stands. state: live, ready, starting, draining, stopped, failed.
+    """Where one version stands. state: live, ready, starting, draining, stopped, failed, …
 
     address: `host:port`. engine_model: the name the engine knows, empty where it takes any.
+    cleared: validation, card and approval of exactly these weights are there.
     """
 
     state: str
@@ -23,11 +22,14 @@ class Placement(msgspec.Struct, frozen=True, kw_only=True):
     manifest_digest: str = ""
     card_digest: str = ""
     engine_model: str = ""
+    cleared: bool = False
 
     @property
     def serves(self) -> bool:
-        """Whether requests may go there."""
-        return self.state in SERVING and bool(self.address)
+        """Whether requests may go there. The registry lets nothing go live uncleared; an engine that merely
+        runs early, beside its evaluation, is nobody's to ask yet.
+        """
+        return bool(self.address) and (self.state == "live" or (self.state == "ready" and self.cleared))
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):

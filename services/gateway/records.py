@@ -9,17 +9,35 @@ from typing import Any
 import msgspec
 
 from services.gateway.ports import Placement, Route, Snapshot, Token
+from shared.lifecycle import approved
 from shared.ports.store import Store
 from shared.record import Record
 
 PAGE = 1000
 
 
+class _Approval(msgspec.Struct, frozen=True):
+    manifest_digest: str
+    card_digest: str
+
+
+class _Version(msgspec.Struct, frozen=True):
+    state: str
+    address: str = ""
+    release: str = ""
+    manifest_digest: str = ""
+    card_digest: str = ""
+    engine_model: str = ""
+    validated_digest: str = ""
+    approval_needed: bool = False
+    approvals: tuple[_Approval, ...] = ()
+
+
 class _Release(msgspec.Struct, frozen=True):
     model_id: str
     tenant: str
     live: str = ""
-    versions: dict[str, Placement] = {}
+    versions: dict[str, _Version] = {}
 
 
 class _TokenData(msgspec.Struct, frozen=True):
@@ -75,7 +93,22 @@ def _records(store: Store, kind: str) -> Iterator[Record]:
 def _route(record: Record) -> Route:
     release = msgspec.convert(record.data, _Release)
     created = 0 if record.created_at is None else int(record.created_at.timestamp())
-    return Route(created=created, **_fields(release))
+    versions = {name: _placement(version) for name, version in release.versions.items()}
+    return Route(created=created, **(_fields(release) | {"versions": versions}))
+
+
+def _placement(version: _Version) -> Placement:
+    fields = _fields(version)
+    known = {name: fields[name] for name in Placement.__struct_fields__ if name in fields}
+    return Placement(cleared=_cleared(version), **known)
+
+
+def _cleared(version: _Version) -> bool:
+    """The gates of a release, for one that is asked for by its version and has not gone through the store's."""
+    validated = version.manifest_digest and version.validated_digest == version.manifest_digest
+    if not validated or not version.card_digest:
+        return False
+    return not version.approval_needed or approved(msgspec.to_builtins(version))
 
 
 def _token(record: Record) -> Token:

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from services.gateway.errors import model_not_found, unavailable
 from services.gateway.ports import Route, Snapshot, Target, Token
 
-COMING = frozenset({"starting", "ready", "live"})
+COMING = frozenset({"starting", "live"})
 
 
 def resolve(name: str, token: Token, snapshot: Snapshot, retry_after: int = 1) -> Target:

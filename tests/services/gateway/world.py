@@ -23,7 +23,6 @@ from services.gateway.options import Options
 from services.gateway.tokens import new_token
 from shared.engine_key import engine_key
 from shared.errors import Conflict
-from shared.local.clock import SystemClock
 from shared.record import Record
 from shared.settings import Settings
 from tests.services.gateway.engine import Engine
@@ -84,20 +83,20 @@ class World:
         home: Path,
         options: Options | None = None,
         *,
-        max_body: int = 100_000,
         store: DictStore | None = None,
+        loop: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop,
     ) -> None:
-        self.settings = Settings(home=home, cache=home / "cache", max_body_bytes=max_body)
+        self.settings = Settings(home=home, cache=home / "cache", max_body_bytes=100_000)
         self.store = store or VersionedStore()
         self.options = options or Options()
         self.engines: list[Engine] = []
-        self._loop = uvloop.new_event_loop()
+        self._loop = loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="world")
         self._thread.start()
 
     def start(self) -> World:
         self.directory = StoreDirectory(self.store)
-        self.app = create_app(self.directory, self.settings, SystemClock(), self.options)
+        self.app = create_app(self.directory, self.settings, self.options)
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.port = self._socket.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}/v1"
@@ -139,6 +138,7 @@ class World:
             "manifest_digest": f"sha256:manifest-{version}",
             "card_digest": f"sha256:card-{version}",
             "engine_model": engine_model,
+            "validated_digest": f"sha256:manifest-{version}",
         }
 
     def release(
