@@ -1,0 +1,1 @@
+"""The web pages: rendered here, read without JavaScript, with nothing from another host."""
