@@ -76,6 +76,7 @@ class Platform:
         else:
             self._warm = launch(self._settings, trainer)
         self._host.subscribe()
+        self._local.bus.expire_leases()
         self._cluster.start()
         self._host.start()
         self._looker.start()

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Generator, Mapping
 from typing import Any, TypeVar
 
+from shared.delivery import Ack, Again, Bury, Outcome, Owing
 from shared.errors import KuzniaError
 from shared.ports.bus import Bus
 from shared.reaction import Call, Commit, Load, Now, Perform, Publish
 from shared.service import Effect, Ports, Service
 
 T = TypeVar("T")
+log = logging.getLogger("kuznia.host")
 Observer = Callable[[str], None]
+Asked = Call | Outcome | Owing
 
 
 def unobserved(_point: str) -> None:
@@ -33,8 +37,9 @@ class Driver:
         self._effects: Mapping[str, Mapping[str, Effect]] = {
             name: service.effects(ports) for name, service in services.items()
         }
+        self._carry = self._carriers()
 
-    def run(self, reaction: Generator[Call, Any, T]) -> T:
+    def run(self, reaction: Generator[Asked, Any, T]) -> T:
         """Run it to its end. Raises what it raises: Retry, Reject, Conflict, Unknown."""
         answer: Any = None
         error: KuzniaError | None = None
@@ -50,22 +55,26 @@ class Driver:
             except KuzniaError as failure:
                 error = failure
 
-    def _observed(self, call: Call) -> Any:
+    def _observed(self, call: Asked) -> Any:
         name = call.do.effect if isinstance(call, Perform) else type(call).__name__.lower()
+        if isinstance(call, Again | Bury):
+            why = call.error if isinstance(call, Again) else call.cause
+            log.warning("%s %s %s: %s", call.delivery.service, name, call.delivery.event.name, why)
         self._observer(f"before-{name}")
-        answer = self._carry_out(call)
+        answer = self._carry[type(call)](call)
         self._observer(f"after-{name}")
         return answer
 
-    def _carry_out(self, call: Call) -> Any:
-        match call:
-            case Now():
-                return self._ports.clock.now()
-            case Load(key):
-                return self._ports.store.load(key)
-            case Commit(record):
-                return self._ports.store.commit(record)
-            case Publish(events):
-                return self._bus.publish(events)
-            case Perform(service, do, record):
-                return self._effects[service][do.effect](do, record)
+    def _carriers(self) -> dict[type[Any], Callable[[Any], Any]]:
+        ports, bus = self._ports, self._bus
+        return {
+            Now: lambda _: ports.clock.now(),
+            Load: lambda call: ports.store.load(call.key),
+            Commit: lambda call: ports.store.commit(call.record),
+            Owing: lambda call: ports.store.owing(before=call.before),
+            Publish: lambda call: bus.publish(call.events),
+            Perform: lambda call: self._effects[call.service][call.do.effect](call.do, call.record),
+            Ack: lambda call: bus.ack(call.delivery),
+            Again: lambda call: bus.retry(call.delivery, call.after, call.error),
+            Bury: lambda call: bus.bury(call.delivery, call.cause),
+        }

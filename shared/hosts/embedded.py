@@ -6,17 +6,15 @@ import logging
 import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
 
-from shared.errors import Conflict, Reject, Retry, Unknown
+from shared.delivery import failed, handle, sweep
+from shared.errors import KuzniaError, Retry
 from shared.hosts.driver import Driver, Observer, unobserved
 from shared.ports.bus import Bus, Delivery
-from shared.reaction import drain, give_up, react
 from shared.service import Ports, Service
 
 THREADS = 6
 WAIT_SECONDS = 30.0
-MAX_BACKOFF = 60.0
 log = logging.getLogger("kuznia.host")
 
 
@@ -59,16 +57,8 @@ class EmbeddedHost:
 
     def sweep(self) -> None:
         """Drain what records still owe: after a crash, and once a delayed effect is due."""
-        ports = self._ports
-        before = ports.clock.now() - timedelta(seconds=ports.settings.reconcile_seconds)
-        for record in ports.store.owing(before=before):
-            service = next((s for s in self._services.values() if s.owns == record.kind), None)
-            if service is None:
-                continue
-            try:
-                self._driver.run(drain(service, record))
-            except (Retry, Conflict, Unknown, Reject) as error:
-                log.warning("sweep of %s: %s", record.key, error)
+        for fault in self._driver.run(sweep(self._services, self._ports.settings.reconcile_seconds)):
+            log.warning("sweep of %s", fault)
 
     def _dispatch_forever(self) -> None:
         while not self._stop.is_set():
@@ -87,43 +77,24 @@ class EmbeddedHost:
     def _handle(self, delivery: Delivery) -> None:
         try:
             self._settle(delivery)
-        except Retry as error:  # the bus itself could not write: the lease runs out, and it comes again
-            log.error("%s", error)
+        except KuzniaError as error:
+            log.error("not even the outcome could be written, so it comes again: %s", error)
         finally:
             self._room.release()
 
     def _settle(self, delivery: Delivery) -> None:
-        """The one place that turns an outcome into ack, retry or burial."""
         service = self._services.get(delivery.service)
+        attempts = self._ports.settings.max_attempts
         if service is None:
             self._bus.bury(delivery, f"no service is called {delivery.service!r}")
             return
         try:
-            self._driver.run(react(service, delivery.event))
-        except Reject as error:
-            self._bury(delivery, str(error))
-        except (Retry, Conflict, Unknown) as error:
-            self._again(service, delivery, error)
+            self._driver.run(handle(service, delivery, attempts))
+        except KuzniaError:
+            raise
         except Exception as error:
             log.exception("%s could not handle %s", service.name, delivery.event.name)
-            self._again(service, delivery, error)
-        else:
-            self._bus.ack(delivery)
-
-    def _again(self, service: Service, delivery: Delivery, error: Exception) -> None:
-        cause = f"{type(error).__name__}: {error}"
-        if delivery.attempt >= self._ports.settings.max_attempts:
-            self._driver.run(give_up(service, delivery.event, cause))
-            self._bury(delivery, cause)
-            return
-        asked = getattr(error, "after", None)
-        after = asked if asked is not None else min(MAX_BACKOFF, 0.1 * 2**delivery.attempt)
-        log.info("%s: %s again in %.1f s: %s", delivery.service, delivery.event.name, after, cause)
-        self._bus.retry(delivery, after, cause)
-
-    def _bury(self, delivery: Delivery, cause: str) -> None:
-        log.error("%s: %s %s is dead: %s", delivery.service, delivery.event.name, delivery.event.id, cause)
-        self._bus.bury(delivery, cause)
+            self._driver.run(failed(service, delivery, attempts, error))
 
     def _sweep_forever(self) -> None:
         while not self._stop.wait(self._ports.settings.reconcile_seconds):
