@@ -41,11 +41,8 @@ def compose(config: dict[str, Any], places: Places) -> dict[str, Any]:
 
 
 def _dataset_dir(config: dict[str, Any], folder: Path) -> Path:
-    """As a run by hand in the folder would find it: what is said there, else the folder, else its `data`."""
-    said = config.get("dataset_dir")
-    if said is None:
-        beside = (folder / "dataset_info.json").exists() or not (folder / "data").is_dir()
-        return folder if beside else folder / "data"
+    """As a run by hand in the folder would find it."""
+    said = config.get("dataset_dir", "data")
     path = (folder / str(said)).resolve()
     if not path.is_relative_to(folder.resolve()):
         raise Reject(

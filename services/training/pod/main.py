@@ -9,7 +9,7 @@ import sys
 from typing import Literal
 
 from events.training_finished import TrainingFinished
-from services.training.pod.fetch import base_model, fetch
+from services.training.pod.fetch import fetch
 from services.training.pod.finish import finish, finished_before
 from services.training.pod.progress import Progress
 from services.training.pod.resume import resume
@@ -19,6 +19,7 @@ from services.training.pod.upload import Uploader
 from shared.errors import KuzniaError
 from shared.forge.environment import require
 from shared.podkit import document as documents
+from shared.podkit.bases import base_model
 from shared.podkit.locked import locked
 from shared.podkit.ports import PodPorts, open_ports
 from shared.podkit.stopping import PREEMPTED, Preempted, Stopping

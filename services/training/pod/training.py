@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import re
-import sys
 import time
 from pathlib import Path
 
 import msgspec
 
-from services.training.pod.causes import TAIL_LINES, explain
-from services.training.pod.fetch import trainer_environment
+from services.training.pod.fetch import variables
 from services.training.pod.progress import Progress
 from services.training.pod.run import Run
 from services.training.pod.upload import Uploader
 from shared.errors import Reject
 from shared.forge.process import Running, Work, start
+from shared.podkit.causes import TAIL_LINES, explain
+from shared.podkit.echo import Echo
 from shared.podkit.machine import peak_memory
 from shared.podkit.stopping import PREEMPTED, Preempted
-from shared.podkit.tail import Tail, last_lines
+from shared.podkit.tail import last_lines
 
 MARKER = "trained.json"
 BEAT_SECONDS = 0.2
-_NOISE = re.compile(r"\r|^\s*$|it/s|s/it|^\[INFO\|")  # progress bars, and transformers' narration
 
 
 class Trained(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,7 +47,7 @@ def train(run: Run, config: Path, resumed_from: int) -> Trained:
     began = time.monotonic()
     progress, uploader = Progress(run), Uploader(run)
     progress.phase("loading")
-    work = Work(argv=("train", str(config)), env=trainer_environment(run), cwd=run.folder, log=run.log)
+    work = Work(argv=("train", str(config)), env=variables(run), cwd=run.folder, log=run.log)
     running = start(work, trainer=run.trainer, home=run.ports.settings.home)
     run.stopping.forward(running.terminate)
     try:
@@ -72,16 +70,13 @@ def train(run: Run, config: Path, resumed_from: int) -> Trained:
 
 def _watch(run: Run, running: Running, progress: Progress, uploader: Uploader) -> tuple[int, int]:
     """Exit code, and peak memory in bytes."""
-    output, code, peak = Tail(run.log), None, 0
+    output, code, peak = Echo(run.log), None, 0
     while code is None:
         code = running.wait(BEAT_SECONDS)
         peak = max(peak, peak_memory(running.pid))
-        for line in output.lines():
-            if not _NOISE.search(line):
-                sys.stdout.write(line + "\n")
+        output.follow()
         progress.follow(closing=code is not None)
         uploader.catch_up()
-        sys.stdout.flush()
         if run.stopping.overdue:
             running.kill()
     return code, peak

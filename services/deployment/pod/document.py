@@ -1,0 +1,33 @@
+"""What the deployment service tells the serving pod."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from events.parts import Artifact
+
+
+class Document(msgspec.Struct, frozen=True, kw_only=True):
+    """release: its name in the cluster. model: `<model_id>@<version>`, for people.
+
+    engine_model: what the engine calls itself. generation: defaults of its answers, such as `max_new_tokens`.
+    max_concurrent: requests that it works on at once. api_key_file: file whose content clients must show;
+    empty for none (it listens on this machine only). threads: 0 for all CPUs.
+    """
+
+    release: str
+    model: str
+    artifact: Artifact
+    base_model: str
+    template: str
+    cause: str
+    engine_model: str = ""
+    engine: str = "llamafactory"
+    generation: dict[str, Any] = {}
+    max_concurrent: int = 4
+    api_key_file: str = ""
+    threads: int = 0
+    traceparent: str = ""
+    grace_seconds: float = 25

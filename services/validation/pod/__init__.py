@@ -1,0 +1,1 @@
+"""The evaluation pod: one model answers one evaluation set, and its answers are measured."""
