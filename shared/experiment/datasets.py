@@ -39,7 +39,7 @@ class Info(msgspec.Struct, frozen=True, kw_only=True):
         """With the line of the entry."""
         match = re.search(re.escape(json.dumps(name)) + r"\s*:", self.text) if name else None
         line = f":{self.text.count(chr(10), 0, match.start()) + 1}" if match else ""
-        return f"{self.path}{line} {shown(name)}".rstrip()
+        return f"{shown(self.path)}{line} {shown(name)}" if name else shown(self.path)
 
 
 def check_files(experiment: Experiment) -> Iterator[Fault]:
@@ -83,11 +83,15 @@ def read_info(experiment: Experiment, directory: str) -> Info:
     except (ValueError, RecursionError) as error:
         line = f":{error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
         reason = error.msg if isinstance(error, json.JSONDecodeError) else "it is nested too deeply"
-        wrong = Fault(where=f"{path}{line}", what=f"is not valid JSON: {reason}", mend="correct it there")
+        wrong = Fault(
+            where=f"{shown(path)}{line}", what=f"is not valid JSON: {reason}", mend="correct it there"
+        )
         return Info(path=path, text=text, faults=(wrong,))
     if not isinstance(entries, dict):
         wrong = Fault(
-            where=path, what="is no object of data sets", mend='write {"train": {"file_name": "train.json"}}'
+            where=shown(path),
+            what="is no object of data sets",
+            mend='write {"train": {"file_name": "train.json"}}',
         )
         return Info(path=path, text=text, faults=(wrong,))
     return Info(path=path, text=text, entries=entries)
@@ -103,7 +107,7 @@ def _unread(experiment: Experiment, path: str) -> tuple[Fault, ...]:
         if others
         else "add it, with an entry for each data set"
     )
-    return (Fault(where=path, what="is not there, and tells where the data sets lie", mend=mend),)
+    return (Fault(where=shown(path), what="is not there, and tells where the data sets lie", mend=mend),)
 
 
 def _forbidden(info: Info) -> Iterator[Fault]:
@@ -140,7 +144,7 @@ def _named(experiment: Experiment, info: Info) -> Iterator[Fault]:
             there = ", ".join(shown(entry) for entry in sorted(info.entries)[:8]) or "nothing"
             yield Fault(
                 where=experiment.config.where(key),
-                what=f"names `{shown(name)}`, which is not in {info.path}",
+                what=f"names `{shown(name)}`, which is not in {info.where()}",
                 mend=f"did you mean `{near}`?" if near else f"add it there (there is {there})",
             )
 

@@ -140,7 +140,8 @@ class _Reader:
         return value
 
     def _fault(self, node: yaml.Node, path: Path, what: str, mend: str) -> None:
-        where = f"{self.name}:{node.start_mark.line + 1} {shown('.'.join(path))}".rstrip()
+        place = f"{self.name}:{node.start_mark.line + 1}"
+        where = f"{place} {shown('.'.join(path))}" if path else place
         self.faults.append(Fault(where=where, what=what, mend=mend))
 
     @staticmethod

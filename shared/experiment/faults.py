@@ -40,7 +40,7 @@ def warning(*, where: str, what: str, mend: str) -> Fault:
 def shown(value: Any) -> str:
     """A value as it may stand in a message: on one line, printable, at most 60 characters, no token in clear."""
     text = value if isinstance(value, str) else repr(value)
-    text = redact(text)
+    text = redact(text) or "''"
     cut = text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in cut)
 

@@ -176,6 +176,12 @@ def _platform(config: Document) -> Iterator[Fault]:
                 what="is ignored: the platform sets it",
                 mend="remove the line, and pass it on the command line when you run by hand",
             )
+    if config.values.get("save_only_model") is True:
+        yield warning(
+            where=config.where("save_only_model"),
+            what="keeps no optimizer, so an interrupted run cannot go on from a checkpoint and starts over",
+            mend="write `save_only_model: false`",
+        )
 
 
 def _stage(experiment: Experiment) -> Iterator[Fault]:
