@@ -6,7 +6,7 @@ from typing import Any
 
 from services.gateway.auth import admit, presented
 from services.gateway.call import Call
-from services.gateway.connection import Connection, Head, UpstreamError
+from services.gateway.connection import UpstreamError
 from services.gateway.endpoints import MODELS
 from services.gateway.errors import ApiError
 from services.gateway.options import Options
@@ -17,9 +17,9 @@ from services.gateway.reply import Receive, Reply
 from services.gateway.request import WhileConnected, header, read_body
 from services.gateway.resolve import resolve, visible
 from services.gateway.translate import no_answer
+from services.gateway.upstream import Answer
 from shared.ports.clock import Clock
 
-Answer = tuple[Connection, Head]
 UNREACHED = frozenset({"refused", "connect_timeout"})
 
 

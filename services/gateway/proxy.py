@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 
 from services.gateway.call import Call
-from services.gateway.connection import Connection, Head, UpstreamError
+from services.gateway.connection import Connection, UpstreamError
 from services.gateway.metrics import Metrics
 from services.gateway.options import Options
 from services.gateway.peek import with_model
@@ -15,7 +15,7 @@ from services.gateway.reply import Reply
 from services.gateway.request import header
 from services.gateway.sse import Events, event
 from services.gateway.translate import no_answer, passed_on, refusal
-from services.gateway.upstream import Upstreams
+from services.gateway.upstream import Answer, Upstreams
 
 _TRACEPARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
@@ -31,7 +31,7 @@ class Proxy:
         self._options = options
         self._key = key
 
-    async def reach(self, call: Call, target: Target) -> tuple[Connection, Head]:
+    async def reach(self, call: Call, target: Target) -> Answer:
         """Send it; the connection is to be given to `relay`. Raises UpstreamError."""
         body = call.body
         placement = target.placement
@@ -39,14 +39,16 @@ class Proxy:
             body = with_model(body, placement.engine_model)
         head = request_head(call, placement, len(body), self._key(placement.release))
         try:
-            answer = await self._upstreams.exchange(placement.address, head, body, repeatable=call.repeatable)
+            answer = await self._upstreams.exchange(
+                placement.address, (head, body), repeatable=call.repeatable
+            )
         except UpstreamError as error:
             self._failed(call, error)
             raise
         call.failure = ""
         return answer
 
-    async def relay(self, call: Call, target: Target, answer: tuple[Connection, Head], reply: Reply) -> None:
+    async def relay(self, call: Call, target: Target, answer: Answer, reply: Reply) -> None:
         """Pass the answer on; a client that has gone closes the connection at once. Raises ApiError."""
         connection, head = answer
         try:
@@ -62,7 +64,7 @@ class Proxy:
         finally:
             self._upstreams.done(target.placement.address, connection)
 
-    async def _refuse(self, call: Call, answer: tuple[Connection, Head], reply: Reply) -> None:
+    async def _refuse(self, call: Call, answer: Answer, reply: Reply) -> None:
         connection, head = answer
         body = await self._collect(call, connection, self._options.whole_body)
         error = refusal(head.status, body, call.route)
@@ -88,7 +90,7 @@ class Proxy:
             raise no_answer(error, self._options.retry_after) from None
         return b"".join(chunks)
 
-    async def _stream_events(self, call: Call, answer: tuple[Connection, Head], reply: Reply) -> None:
+    async def _stream_events(self, call: Call, answer: Answer, reply: Reply) -> None:
         connection, head = answer
         events = Events()
         await reply.start(head.status, passed_on(head.headers))
@@ -103,7 +105,7 @@ class Proxy:
             return
         await reply.body(events.rest(), more=False)
 
-    async def _stream_bytes(self, call: Call, answer: tuple[Connection, Head], reply: Reply) -> None:
+    async def _stream_bytes(self, call: Call, answer: Answer, reply: Reply) -> None:
         """A long answer that breaks is left unfinished: the server then cuts the client's connection."""
         connection, head = answer
         length = () if head.length is None else ((b"content-length", b"%d" % head.length),)

@@ -26,11 +26,6 @@ class Reply:
         self.bytes_out = 0
         self.finished = False
 
-    @property
-    def started(self) -> bool:
-        """Whether the head is out, so that the status can no longer change."""
-        return self.status != 0
-
     def name_model(self, target: Target) -> None:
         """Let every token be traced: which version, which weights, which card."""
         placement = target.placement

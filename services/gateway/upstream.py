@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
+from contextlib import ExitStack
 
 from services.gateway.connection import Connection, Head, UpstreamError
 from services.gateway.options import Options
+
+Request = tuple[bytes, bytes]
+Answer = tuple[Connection, Head]
 
 
 class Upstreams:
@@ -22,31 +26,20 @@ class Upstreams:
         """Exchanges under way with that engine: 0 means that it has been drained."""
         return self._active[address]
 
-    async def exchange(
-        self, address: str, head: bytes, body: bytes, *, repeatable: bool
-    ) -> tuple[Connection, Head]:
+    async def exchange(self, address: str, request: Request, *, repeatable: bool) -> Answer:
         """Send a request; the connection is the caller's until `done`. Raises UpstreamError.
 
         A kept connection that the engine closed before a single byte came back is no failure of the
         request, which goes out once more on a fresh one, if it is safe to repeat.
         """
         self._active[address] += 1
-        connection = self._take(address)
-        try:
-            if connection is not None:
-                try:
-                    return connection, await connection.request(head, body, self._options.first_byte)
-                except UpstreamError as error:
-                    if error.kind != "broken" or connection.heard or not repeatable:
-                        raise
-                    self.repeats += 1
-            connection = await self._connect(address)
-            return connection, await connection.request(head, body, self._options.first_byte)
-        except BaseException:
-            self._leave(address)
-            if connection is not None:
-                connection.close()
-            raise
+        with ExitStack() as undo:
+            undo.callback(self._leave, address)
+            answer = await self._on_kept(address, request, repeatable=repeatable)
+            if answer is None:
+                answer = await self._ask(await self._connect(address), request)
+            undo.pop_all()
+        return answer
 
     def done(self, address: str, connection: Connection) -> None:
         """The exchange is over: keep the connection if it is clean, else close it."""
@@ -73,6 +66,25 @@ class Upstreams:
             for connection in idle:
                 connection.close()
         self._idle.clear()
+
+    async def _on_kept(self, address: str, request: Request, *, repeatable: bool) -> Answer | None:
+        connection = self._take(address)
+        if connection is None:
+            return None
+        try:
+            return await self._ask(connection, request)
+        except UpstreamError as error:
+            if error.kind != "broken" or connection.heard or not repeatable:
+                raise
+        self.repeats += 1
+        return None
+
+    async def _ask(self, connection: Connection, request: Request) -> Answer:
+        with ExitStack() as undo:
+            undo.callback(connection.close)
+            head = await connection.request(*request, self._options.first_byte)
+            undo.pop_all()
+        return connection, head
 
     def _take(self, address: str) -> Connection | None:
         """The connection used last: the least likely to be stale."""

@@ -153,6 +153,37 @@ class Engine:
         writer.write(b"0\r\n\r\n")
         return self.keep_alive
 
+    async def _say_shaped(self, reader, writer, body, prompt) -> bool:
+        return self._json(writer, 400, {"error": {"message": "too long", "code": "context", "extra": 1}})
+
+    async def _say_older(self, reader, writer, body, prompt) -> bool:
+        return self._json(writer, 503, {"object": "error", "message": "loading"})
+
+    async def _say_plain(self, reader, writer, body, prompt) -> bool:
+        self._head(writer, 500, "text/plain", "content-length: 4")
+        writer.write(b"oops")
+        return self.keep_alive
+
+    async def _say_snap(self, reader, writer, body, prompt) -> bool:
+        self._head(writer, 200, "application/json", "transfer-encoding: chunked")
+        self._chunk(writer, b'{"id": ')
+        await writer.drain()
+        return False
+
+    async def _say_eof(self, reader, writer, body, prompt) -> bool:
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n" + b'{"some": "thing"}')
+        await writer.drain()
+        return False
+
+    async def _say_interim(self, reader, writer, body, prompt) -> bool:
+        writer.write(b"HTTP/1.1 100 Continue\r\nx-interim: 1\r\n\r\n")
+        await writer.drain()
+        return self._json(writer, 200, self._completion(body))
+
+    async def _say_chatty(self, reader, writer, body, prompt) -> bool:
+        self._json(writer, 200, self._completion(body))
+        return self._json(writer, 200, {"who": "asked"})
+
     def _completion(self, body: dict[str, Any]) -> dict[str, Any]:
         message = {"role": "assistant", "content": f"I am {self.name}"}
         choice = {"index": 0, "message": message, "finish_reason": "stop"}

@@ -19,7 +19,10 @@ from services.gateway.directory import StoreDirectory
 from services.gateway.errors import ApiError
 from services.gateway.peek import peek, with_model
 from services.gateway.sse import Events
+from services.gateway.tokens import new_token
 from shared.errors import Retry
+from shared.local.store import SqliteStore, open_database
+from shared.record import Record
 from shared.settings import Settings
 from tests.services.gateway.world import DictStore, VersionedStore, until
 
@@ -219,6 +222,26 @@ def test_the_watch_sees_a_change_and_reads_nothing_without_one(
         watch.cancel()
         await asyncio.gather(watch, return_exceptions=True)
         directory.close()
+
+    asyncio.run(scenario())
+
+
+def test_over_the_embedded_store(tmp_path: Path):
+    """The real one, written by its own thread: the marker must move for the directory's connection."""
+
+    async def scenario() -> None:
+        database = open_database(tmp_path / "kuznia.db")
+        store = SqliteStore(database)
+        directory = StoreDirectory(store)
+        await directory.refresh_now()
+        watch = asyncio.create_task(directory.watch())
+        _, data = new_token(tenant="team-x")
+        await asyncio.to_thread(store.commit, Record(key="tokens/t1", status="ACTIVE", data=data))
+        await asyncio.to_thread(until, lambda: data["hash"] in directory.snapshot().tokens)
+        watch.cancel()
+        await asyncio.gather(watch, return_exceptions=True)
+        directory.close()
+        database.close()
 
     asyncio.run(scenario())
 

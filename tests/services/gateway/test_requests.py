@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import json
 import socket
 
@@ -132,6 +133,51 @@ def test_an_engine_that_fails_is_told_in_openai_words(world: World, prompt: str,
     assert ("retry-after" in answer.headers) == (status == 429)
     assert b"secret words" not in answer.content
     assert answer.headers["x-kuznia-model"] == f"{MODEL}@1.0.0"
+
+
+def test_what_an_engine_says_in_openai_words_passes_unchanged(world: World):
+    world.serve()
+    answer = world.chat(world.token(), "shaped")
+    assert answer.status == 400
+    assert answer.json() == {"error": {"message": "too long", "code": "context", "extra": 1}}
+
+
+@pytest.mark.parametrize(
+    ("prompt", "status", "said"), [("plain", 500, "answered 500"), ("older", 503, "loading")]
+)
+def test_what_it_says_in_other_words_is_put_into_them(world: World, prompt: str, status: int, said: str):
+    world.serve()
+    answer = world.chat(world.token(), prompt)
+    assert answer.status == status
+    assert said in answer.error["message"]
+    assert answer.headers.get("retry-after") == ("1" if status == 503 else None)
+
+
+def test_odd_but_legal_http(world: World):
+    engine = world.serve()
+    token = world.token()
+    assert world.chat(token, "eof").json() == {"some": "thing"}
+    answer = world.chat(token, "interim")
+    assert answer.json()["choices"][0]["message"]["content"] == "I am 1.0.0"
+    assert "x-interim" not in answer.headers
+    assert engine.connections == 2
+
+
+def test_words_nobody_asked_for_reach_nobody(world: World):
+    """An answer too many would be taken for the next request's: its connection is not used again."""
+    engine = world.serve()
+    token = world.token()
+    for _ in range(5):
+        assert world.chat(token, "chatty").json()["choices"][0]["message"]["content"] == "I am 1.0.0"
+        assert world.chat(token).json()["choices"][0]["message"]["content"] == "I am 1.0.0"
+    assert engine.connections >= 5
+
+
+def test_a_long_answer_that_breaks_off_does_not_look_complete(world: World):
+    world.serve()
+    with pytest.raises(http.client.IncompleteRead):
+        world.chat(world.token(), "snap")
+    assert world.audit(1)[0]["error"] == "broken"
 
 
 def test_an_endpoint_the_engine_lacks(world: World):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -199,6 +200,26 @@ def test_a_silent_engine_is_a_timeout(tmp_path: Path, prompt: str, silence: str)
         assert answer.status == (504 if prompt == "slow" else 200)
         until(lambda: engine.gone == 1)
     finally:
+        world.close()
+
+
+def test_an_engine_that_takes_no_connection_is_a_timeout(tmp_path: Path):
+    """A full backlog: the kernel lets the caller wait."""
+    world = World(tmp_path, Options(connect=0.1)).start()
+    listener = socket.create_server(("127.0.0.1", 0), backlog=0)
+    waiting = [socket.socket() for _ in range(4)]
+    try:
+        for client in waiting:
+            client.setblocking(False)
+            client.connect_ex(listener.getsockname())
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
+        world.release("1.0.0", v1_0_0=world.place("1.0.0", "live", address))
+        answer = world.chat(world.token())
+        assert (answer.status, answer.error["code"]) == (504, "engine_timeout")
+        assert world.audit(1)[0]["error"] == "connect_timeout"
+    finally:
+        for each in (*waiting, listener):
+            each.close()
         world.close()
 
 
