@@ -13,7 +13,7 @@ import msgspec
 import events
 from events.envelope import Event
 
-NOT_EVENTS = frozenset({"envelope", "catalog", "parts"})
+NOT_EVENTS = frozenset({"envelope", "catalog", "parts", "generate"})
 
 
 class UnknownEventError(LookupError):

@@ -77,15 +77,18 @@ def from_structured_json(body: bytes) -> Event:
     """The inverse of `to_structured_json`. Raises EnvelopeError naming what is missing or wrong."""
     try:
         parsed = from_http({"content-type": "application/cloudevents+json"}, body)
+        said = json.loads(body).get("time")  # the SDK would put its own clock where it is missing
     except Exception as error:  # the SDK raises many kinds; each means the same to a caller
         raise EnvelopeError(f"not a CloudEvent: {error}") from error
-    data = parsed.data if isinstance(parsed.data, dict) else json.loads(parsed.data or "{}")
+    data = {} if parsed.data is None else parsed.data
+    if not isinstance(data, dict):
+        raise EnvelopeError(f"data is no JSON object but a {type(data).__name__}")
     return Event(
         id=parsed["id"],
         name=name_of_type(parsed["type"]),
         source=parsed["source"],
         subject=parsed.get("subject") or "",
-        time=_utc(parsed.get("time")),
+        time=_utc(said),
         data=data,
         traceparent=parsed.get("traceparent") or "",
         cause=parsed.get("cause") or "",
@@ -95,5 +98,8 @@ def from_structured_json(body: bytes) -> Event:
 def _utc(text: str | None) -> datetime:
     if not text:
         raise EnvelopeError("time is missing: an event must say when it was said")
-    moment = datetime.fromisoformat(text)
+    try:
+        moment = datetime.fromisoformat(text)
+    except (TypeError, ValueError):
+        raise EnvelopeError(f"time {text!r} is not of RFC 3339, such as 2026-11-23T10:00:00Z") from None
     return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -1,6 +1,6 @@
 """A model version is withdrawn from use.
 
-said by: deployment (replaced by a newer one), operators · heard by: registration, gateway, deployment, cards
+said by: deployment (replaced by a newer one), operators · heard by: registration, gateway, deployment
 subject: models/<key>
 """
 
