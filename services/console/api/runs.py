@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import PlainTextResponse
@@ -27,7 +27,10 @@ class RunsApi:
         runs.get("/runs", summary="Runs", response_model=RunPage)(self.runs)
         runs.get("/runs/{run_id}", summary="One run", response_model=RunDetail)(self.run)
         logs = "/runs/{run_id}/logs"
-        runs.get(logs, summary="A run's log", response_class=PlainTextResponse)(self.logs)
+        lines: dict[int | str, dict[str, Any]] = {
+            200: {"content": {"text/plain": {}}, "description": "Lines."}
+        }
+        runs.get(logs, summary="A run's log", responses=lines, response_class=Response)(self.logs)
         return runs
 
     async def runs(self, query: Annotated[RunQuery, Query()]) -> RunPage:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import groupby
 from typing import Any
 
@@ -56,9 +57,9 @@ def model(ports: ConsolePorts, model_id: str, version: str) -> Context:
     """One version: where it comes from, how it did, its card, its history."""
     detail, _ = get_version(ports, model_id, version)
     others, _ = get_model(ports, model_id)
-    card = _text(get_card(ports, model_id, version, "md")) if detail.card else None
+    card = _text(lambda: get_card(ports, model_id, version, "md")) if detail.card else None
     reported = detail.validation and detail.validation.report
-    report = _text(get_report(ports, model_id, version)) if reported else None
+    report = _text(lambda: get_report(ports, model_id, version)) if reported else None
     subject = f"models/{model_id}@{version}"
     history = list_events(ports, EventQuery(subject=subject, limit=200)).items
     return {"model": detail, "others": others.versions, "card": card, "report": report, "history": history}
@@ -103,7 +104,22 @@ def _last_events(ports: ConsolePorts) -> list[LoggedEvent]:
     return [logged for logged in items if CHATTER not in logged.event.type][:LAST_EVENTS]
 
 
-def _text(document: Document) -> Context:
-    """A document as HTML, with what stands at its head, and whether somebody has altered it."""
+def _text(read: Callable[[], Document]) -> Context:
+    """A document as HTML, with what stands at its head, and what is wrong with it.
+
+    One that vanished from the store does not take the page with it.
+    """
+    try:
+        document = read()
+    except ApiError as error:
+        return {"html": "", "head": "", "fault": f"{error.what}: {error.mend}"}
     head, rest = split_front_matter(document.content.decode("utf-8", "replace"))
-    return {"html": render(rest), "head": head, "document": document}
+    return {"html": render(rest), "head": head, "fault": _alteration(document)}
+
+
+def _alteration(document: Document) -> str:
+    if not document.altered:
+        return ""
+    return (
+        f"This text was altered after it was registered: {document.registered} then, {document.digest} now."
+    )
