@@ -22,7 +22,7 @@ from shared.ports.bus import Query
 
 Context = dict[str, Any]
 LIVE_SECONDS, QUIET_SECONDS = 3, 15
-LAST_EVENTS = 15
+LAST_EVENTS, LOOKED_AT = 15, 400
 DEAD_SHOWN = 5
 LOG_LINES = 60
 CHATTER = "training-progressed"
@@ -100,8 +100,9 @@ def event(ports: ConsolePorts, event_id: str) -> Context:
 
 def _last_events(ports: ConsolePorts) -> list[LoggedEvent]:
     """Without the many that only say how far a run has come."""
-    items = list_events(ports, EventQuery(order="newest", limit=LAST_EVENTS * 8)).items
-    return [logged for logged in items if CHATTER not in logged.event.type][:LAST_EVENTS]
+    logged = ports.bus.log(Query(newest=True, limit=LOOKED_AT))
+    kept = [entry for entry in logged if entry.event.name != CHATTER][:LAST_EVENTS]
+    return [LoggedEvent(position=entry.position, event=told_event(entry.event)) for entry in kept]
 
 
 def _text(read: Callable[[], Document]) -> Context:
