@@ -7,7 +7,7 @@ import signal
 from collections.abc import Sequence
 
 TAIL_LINES = 20
-# What the trainer says, what it means, how to mend it. The first that fits.
+# What the trainer says, what it means, how to mend it.
 _KNOWN = (
     (r"(CUDA|HIP) out of memory|torch\.(cuda\.)?OutOfMemoryError",
      "the GPU ran out of memory: lower per_device_train_batch_size or cutoff_len, or ask for a larger GPU"),
@@ -30,13 +30,12 @@ _ERROR = re.compile(r"^[\w.]*(Error|Exception|Interrupt|Exit)\b.*")
 
 def explain(code: int, lines: Sequence[str]) -> str:
     """code: exit code, negative for a signal. lines: the end of what the trainer printed."""
-    text = "\n".join(lines)
-    tail = "\n".join(f"  {line}" for line in lines[-TAIL_LINES:])
+    told = [line for line in lines if not line.startswith("[INFO|")]
+    tail = "\n".join(f"  {line}" for line in told[-TAIL_LINES:])
     end = f"\nThe end of its output:\n{tail}" if tail else "\nIt printed nothing."
-    for pattern, meaning in _KNOWN:
-        found = re.search(pattern, text, re.IGNORECASE)
-        if found:
-            return found.expand(meaning) + end
+    known = _known(told)
+    if known:
+        return known + end
     if code in {-signal.SIGKILL, 128 + signal.SIGKILL}:
         return (
             "the trainer was killed: out of memory? Lower per_device_train_batch_size or cutoff_len, or raise"
@@ -44,8 +43,18 @@ def explain(code: int, lines: Sequence[str]) -> str:
         )
     if code < 0:
         return f"the trainer died of signal {-code} ({_signal_name(-code)})" + end
-    errors = [line for line in lines if _ERROR.match(line)]
+    errors = [line for line in told if _ERROR.match(line)]
     return (errors[-1] if errors else f"the trainer ended with exit code {code}") + end
+
+
+def _known(lines: Sequence[str]) -> str:
+    """The last line that we have words for: the first ones may be source code of a traceback."""
+    for line in reversed(lines):
+        for pattern, meaning in _KNOWN:
+            found = re.search(pattern, line, re.IGNORECASE)
+            if found:
+                return found.expand(meaning)
+    return ""
 
 
 def _signal_name(number: int) -> str:

@@ -45,6 +45,7 @@ def finished_before(run: Run) -> bool:
 def finish(run: Run, trained: Trained) -> None:
     """Upload the final weights and say that they are there. Raises Reject (no weights), Retry (the store)."""
     files = {path.name: path for path in run.output.iterdir() if path.is_file() and not _left_out(path)}
+    _name_base(run, files)
     if not any(name.endswith((".safetensors", ".bin")) for name in files):
         raise Reject("the trainer ended well and left no weights: does config.yaml say `do_train: true`?")
     patience = Patience()
@@ -70,6 +71,23 @@ def metrics(path: Path) -> dict[str, float]:
         for name, value in found.items()
         if isinstance(value, int | float) and not isinstance(value, bool)
     }
+
+
+def _name_base(run: Run, files: dict[str, Path]) -> None:
+    """An adapter names its base by the path it had here: give it the name that it has everywhere.
+
+    Its modules are a set, written in an order of chance: sorted, so that equal weights are equal manifests.
+    """
+    said = files.get("adapter_config.json")
+    if said is None:
+        return
+    config = msgspec.json.decode(said.read_bytes())
+    config["base_model_name_or_path"] = run.base_name
+    if isinstance(config.get("target_modules"), list):
+        config["target_modules"].sort()
+    named = run.work / "adapter_config.json"
+    named.write_bytes(msgspec.json.format(msgspec.json.encode(config, order="sorted"), indent=2))
+    files[named.name] = named
 
 
 def _prefix(run: Run) -> str:
