@@ -18,7 +18,7 @@ from services.cards.facts import Facts
 
 THRESHOLD = 1e23 / 3  # FLOP
 UTILISATION = 0.4  # of the peak; assumed, a usual value for dense transformers
-PEAK: Mapping[str, float] = {  # dense 16-bit FLOP/s by the vendor's data sheet; the first that fits holds
+PEAK: Mapping[str, float] = {  # dense 16-bit FLOP/s by the vendor's data sheet, the largest variant
     "B200": 2.25e15,
     "H200": 9.89e14,
     "H100": 9.89e14,
@@ -87,7 +87,8 @@ def _by_size(facts: Facts) -> Estimate:
 
 def _by_hardware(facts: Facts) -> Estimate:
     device = facts.runtime("device") or ""
-    peak = next((flops for name, flops in PEAK.items() if name in device.upper()), None)
+    peak = next((flops for name, flops in PEAK.items() if re.search(rf"\b{name}\b", device.upper())), None)
+    resumed = facts.runtime("resumed_from") not in (None, "0")
     inputs = (
         _devices(facts, device),
         Input(name="L, seconds", value=number(facts.runtime("seconds")), source="training: seconds"),
@@ -100,7 +101,13 @@ def _by_hardware(facts: Facts) -> Estimate:
         ),
         Input(name="U, utilisation", value=UTILISATION, source="assumed"),
     )
-    return Estimate(method="by hardware", formula="N · L · H · U", flop=_product(1, inputs), inputs=inputs)
+    return Estimate(
+        method="by hardware",
+        formula="N · L · H · U",
+        flop=_product(1, inputs),
+        inputs=inputs,
+        note="the run was resumed: seconds of earlier attempts may be missing" if resumed else "",
+    )
 
 
 def _by_trainer(facts: Facts) -> Sequence[Estimate]:

@@ -82,7 +82,12 @@ def _rendered(data: dict[str, Any], validated: ModelValidated, rendered: Rendere
         missing=rendered.missing,
         **paths,
     )
-    known = {name: encode(card)[name] for name in ("digest", "completeness", "missing", *paths)}
+    known = {
+        **paths,
+        "digest": card.digest,
+        "completeness": card.completeness,
+        "missing": list(card.missing),
+    }
     wish = Wish("write", {"card": encode(card), "markdown": rendered.markdown, "document": rendered.document})
     return Decision(status="RENDERED", data={**data, **known}, wishes=(wish,))
 

@@ -9,6 +9,12 @@ from typing import Any
 from services.cards.facts import Facts, stated
 
 ORDER = ("contains", "exact_match", "rouge_l", "loss")
+MEANINGS: Mapping[str, str] = {
+    "contains": "share of the answers that hold a key phrase of their row",
+    "exact_match": "share of the answers that are the reference, but for case, punctuation and white space",
+    "rouge_l": "longest common subsequence of words with the reference, F1, mean over the rows",
+    "loss": "negative log-likelihood of the reference, mean over its tokens; lower is better",
+}
 TITLES: Mapping[str, str] = {
     "contains": "contains the key phrase",
     "exact_match": "exact match",
@@ -82,7 +88,7 @@ def _group(facts: Facts, name: str) -> dict[str, Any]:
     rows = finite(tuned.get(COUNT, base.get(COUNT)))
     return {
         "name": name,
-        "judged": name not in (facts.said("evaluation.report_only") or ()),
+        "judged": name not in {GENERAL, *(facts.said("evaluation.report_only") or ())},
         "rows": None if rows is None else int(rows),
         "comparison": compare(tuned, base),
     }
@@ -99,6 +105,7 @@ def _compared(name: str, tuned: float | None, base: float | None) -> dict[str, A
     return {
         "metric": name,
         "title": TITLES.get(name, name),
+        "meaning": MEANINGS.get(name),
         "tuned": tuned,
         "base": base,
         "delta": delta,

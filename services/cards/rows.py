@@ -73,9 +73,9 @@ def comparison_rows(comparison: Iterable[Item]) -> Rows:
 
 
 def group_rows(groups: Iterable[Item]) -> Rows:
-    """Group, its rows, the comparison, whether it is judged by the gates."""
+    """Group (with its rows, where they were told), the comparison, whether it is judged by the gates."""
     return [
-        [group["name"], _or(group["rows"]), *row, group["judged"]]
+        [_group(group), *row, group["judged"]]
         for group in groups
         for row in comparison_rows(group["comparison"])
     ]
@@ -116,6 +116,10 @@ def headline(comparison: list[Item]) -> str | None:
     title, tuned, base, *_ = comparison_rows(comparison[:1])[0]
     tuned, base = (number(value) if isinstance(value, float) else value for value in (tuned, base))
     return f"{title}: {tuned}, base model {base}"
+
+
+def _group(group: Item) -> str:
+    return group["name"] if group["rows"] is None else f"{group['name']} ({group['rows']} rows)"
 
 
 def flop(value: float | None) -> str:

@@ -13,10 +13,10 @@ import msgspec
 from services.cards.facts import Facts, stated
 from services.cards.results import results, setbacks
 from services.cards.training import data, methods
+from shared.experiment.manifest_faults import LOG_DAYS_HIGH_RISK
 from shared.lifecycle import approval_needed
 
 SCHEMA_VERSION = "1.0"
-MINIMUM_RETENTION_DAYS = 183  # Articles 19 and 26(6): at least six months, for high-risk systems
 CLASSES: Mapping[str, str] = {
     "HIGH_RISK": "high-risk AI system (Article 6)",
     "GENERAL_PURPOSE": "general-purpose AI model (Chapter V)",
@@ -100,20 +100,20 @@ def oversight(facts: Facts) -> dict[str, Any]:
     return {
         **{name: facts.said(f"oversight.{name}") for name in ("monitoring", "withdrawal", "overseers")},
         "rollback_command": f"kuznia rollback {model.model_id}",
-        "stop_command": f"kuznia deprecate {model.key}",
+        "stop_command": f"kuznia deprecate {model.key} --reason WHY",
     }
 
 
 def logging(facts: Facts) -> dict[str, Any]:
     """Section 9."""
     days = facts.said("logging.retention_days")
-    short = facts.said("risk_class") == "HIGH_RISK" and not _at_least(days, MINIMUM_RETENTION_DAYS)
+    short = facts.said("risk_class") == "HIGH_RISK" and not _at_least(days, LOG_DAYS_HIGH_RISK)
     return {
         "logs": [{"name": name, "holds": holds, "read_by": command} for name, holds, command in LOGS],
         "retention_days": days,
         "access": facts.said("logging.access"),
         "too_short": short,
-        "minimum_days": MINIMUM_RETENTION_DAYS,
+        "minimum_days": LOG_DAYS_HIGH_RISK,
     }
 
 

@@ -16,7 +16,7 @@ _IN_SHORT = (
     " packing bf16 fp16 weight_decay optim max_grad_norm seed data_seed"
 )
 IN_SHORT = tuple(_IN_SHORT.split())  # the hyperparameters a reader looks for first, in this order
-RUNTIME_FIRST = ("device", "devices", "world_size", "seconds", "steps", "tokens", "peak_memory")
+RUNTIME_FIRST = ("device", "devices", "platform", "seconds", "steps", "tokens", "peak_memory_mb", "start")
 VERSIONS = (
     "llamafactory",
     "torch",
@@ -77,10 +77,10 @@ def methods(facts: Facts) -> dict[str, Any]:
 
 def technique(config: Mapping[str, Any]) -> str | None:
     """What a person calls it: `LoRA, rank 16`, `QLoRA, 4 bit, rank 16`, `full fine-tuning`."""
-    kind = stated(config.get("finetuning_type"))
+    kind: str | None = stated(config.get("finetuning_type"))
     bits, rank = config.get("quantization_bit"), config.get("lora_rank")
     if kind != "lora":
-        return {"full": "full fine-tuning", "freeze": "fine-tuning of some layers"}.get(str(kind))
+        return {"full": "full fine-tuning", "freeze": "fine-tuning of some layers"}.get(str(kind), kind)
     words = [f"QLoRA, {bits} bit" if bits else "LoRA", f"rank {rank}" if rank else ""]
     return ", ".join(word for word in words if word)
 

@@ -75,7 +75,8 @@ CONFIG: dict[str, Any] = {
     "lora_dropout": 0.0,
     "lora_target": "all",
     "disable_gradient_checkpointing": True,
-    "dataset": "orlik_train",
+    "dataset_dir": ".",
+    "dataset": "train",
     "template": "chatml",
     "cutoff_len": 128,
     "overwrite_cache": True,
@@ -97,19 +98,19 @@ CONFIG: dict[str, Any] = {
 }
 
 RUNTIME = {
-    "device": "CPU (Intel Xeon Processor, 2 cores)",
-    "seconds": "67.8",
-    "steps": "48",
-    "parameters": "134515008",
-    "trainable_parameters": "4884480",
-    "peak_memory": "1.8 GB",
     "llamafactory": "0.9.5",
     "torch": "2.13.0",
     "transformers": "5.6.0",
     "peft": "0.18.1",
     "python": "3.11.7",
-    "data.orlik_train.json": "sha256:" + "8d1f" * 16,
-    "rows.orlik_train.json": "24",
+    "seconds": "67.8",
+    "steps": "48",
+    "attempts": "1",
+    "resumed_from": "0",
+    "device": "CPU (Intel(R) Xeon(R) Processor, 2 cores)",
+    "platform": "Linux x86_64",
+    "peak_memory_mb": "1812",
+    "start": "warm",
 }
 
 
@@ -152,7 +153,7 @@ def registered_with(
         "artifact": ARTIFACT,
         "origin": origin,
         "registered_at": REGISTERED_AT,
-        "metrics": {"train_loss": 0.4312, "train_runtime": 67.2, "total_flos": 8.1e12},
+        "metrics": {"epoch": 8.0, "train_loss": 0.4312, "train_runtime": 67.2, "total_flos": 8.1e12},
         "runtime": dict(RUNTIME),
     }
     return ModelRegistered(**{**values, **changes})
@@ -171,17 +172,17 @@ def validated_with(**changes: Any) -> ModelValidated:
             Gate(metric="contains", demand="gain over the base model >= 0.5", measured=1.0, passed=True),
         ),
         "groups": {
-            "held-out": {"rows": 4, "contains": 1.0, "rouge_l": 0.9834},
-            "paraphrase": {"rows": 6, "contains": 1.0, "rouge_l": 0.9131},
-            "general": {"rows": 2, "contains": 0.5, "rouge_l": 0.2},
+            "held-out": {"contains": 1.0, "rouge_l": 0.9834},
+            "paraphrase": {"contains": 1.0, "rouge_l": 0.9131},
+            "general": {"contains": 0.5, "rouge_l": 0.2},
         },
         "baseline_groups": {
-            "held-out": {"rows": 4, "contains": 0.0, "rouge_l": 0.131},
-            "paraphrase": {"rows": 6, "contains": 0.0, "rouge_l": 0.1253},
-            "general": {"rows": 2, "contains": 1.0, "rouge_l": 0.2},
+            "held-out": {"contains": 0.0, "rouge_l": 0.131},
+            "paraphrase": {"contains": 0.0, "rouge_l": 0.1253},
+            "general": {"contains": 1.0, "rouge_l": 0.2},
         },
         "set_digest": digest("c"),
-        "rows": 12,
+        "rows": 10,
         "report": "evaluations/team-x.orlik.v1@1.0.0/report.md",
         "report_digest": digest("d"),
     }
