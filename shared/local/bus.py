@@ -161,7 +161,7 @@ def _publish(connection: sqlite3.Connection, events: Sequence[Event], now: float
     for event in events:
         cursor = connection.execute(
             "INSERT OR IGNORE INTO log (id, source, name, subject, time, body) VALUES (?, ?, ?, ?, ?, ?)",
-            (event.id, event.source, event.name, event.subject, event.time.isoformat(), _encode(event)),
+            (event.id, event.source, event.name, event.subject, _moment(event.time), _encode(event)),
         )
         if cursor.rowcount:
             _fan_out(connection, event, cursor.lastrowid or 0, now)
@@ -225,9 +225,14 @@ def _conditions(query: Query) -> tuple[list[str], list[object]]:
     asked: list[tuple[str, object]] = [
         ("name = ?", query.name),
         ("subject = ?", query.subject),
-        ("time >= ?", query.since.isoformat() if query.since else ""),
-        ("time < ?", query.until.isoformat() if query.until else ""),
+        ("time >= ?", _moment(query.since) if query.since else ""),
+        ("time < ?", _moment(query.until) if query.until else ""),
     ]
     given = [(sql, value) for sql, value in asked if value]
     position = "position < ?" if query.newest and query.after else "position > ?"
     return [position, *(sql for sql, _ in given)], [query.after, *(value for _, value in given)]
+
+
+def _moment(time: datetime) -> str:
+    """In UTC, so that moments of all zones can be compared as text."""
+    return time.astimezone(UTC).isoformat()

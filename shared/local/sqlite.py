@@ -59,7 +59,7 @@ class Database:
 
     def version(self) -> int:
         """A number that changes whenever any other connection has committed."""
-        row = self._reader().execute("PRAGMA data_version").fetchone()
+        row = self.read(lambda connection: connection.execute("PRAGMA data_version").fetchone())
         return int(row[0])
 
     def close(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -47,7 +47,7 @@ class SqliteStore:
     def owing(self, *, before: datetime, limit: int = 100) -> Sequence[Record]:
         """See `shared.ports.store.Store.owing`."""
         sql = "SELECT body FROM records WHERE owing = 1 AND updated < ? ORDER BY updated LIMIT ?"
-        return self._bodies(sql, [before.isoformat(), limit])
+        return self._bodies(sql, [before.astimezone(UTC).isoformat(), limit])
 
     def version(self) -> int:
         """Changes whenever something was committed: a cheap question before a reload."""
@@ -75,7 +75,7 @@ def _commit(connection: sqlite3.Connection, record: Record) -> Record:
     guard(stored, record)
     written = msgspec.structs.replace(record, revision=record.revision + 1)
     owing = int(bool(written.outbox) and written.dead is None)
-    updated = written.updated_at.isoformat() if written.updated_at else ""
+    updated = written.updated_at.astimezone(UTC).isoformat() if written.updated_at else ""
     connection.execute(
         "INSERT INTO records (key, kind, revision, status, owing, updated, body) VALUES (?, ?, ?, ?, ?, ?, ?)"
         " ON CONFLICT (key) DO UPDATE SET revision = excluded.revision, status = excluded.status,"
