@@ -9,16 +9,22 @@ import os
 import signal
 import socket
 import subprocess
+import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import msgspec
 
 from shared.forge import warm
 from shared.forge.environment import Trainer
 
-KILLED = -signal.SIGKILL
+Result = TypeVar("Result")
+
+
+class Lost(Exception):
+    """The warm trainer died, and our process with it, through no fault of its own: start it again."""
 
 
 class Work(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,7 +46,10 @@ class Running(Protocol):
     warm: bool
 
     def wait(self, timeout: float | None = None) -> int | None:
-        """Exit code (negative: the signal that killed it), or None where it still runs after `timeout` s."""
+        """Exit code (negative: the signal that killed it), or None where it still runs after `timeout` s.
+
+        Raises Lost.
+        """
         ...
 
     def terminate(self) -> None:
@@ -50,6 +59,16 @@ class Running(Protocol):
     def kill(self) -> None:
         """SIGKILL to the whole group."""
         ...
+
+
+def insist(run: Callable[[], Result], tries: int = 3) -> Result:
+    """What `run` returns, run again where it raises Lost; the last time that goes through."""
+    for _ in range(tries - 1):
+        try:
+            return run()
+        except Lost as error:
+            sys.stdout.write(f"{error}; starting again\n")
+    return run()
 
 
 def start(work: Work, *, trainer: Trainer, home: Path) -> Running:
@@ -118,8 +137,9 @@ class _Forked:
         if self._code is None:
             try:
                 word = warm.receive(self._connection, timeout)
-            except ConnectionError:
-                word = {"exit": KILLED}  # its server was killed, and it with its server
+            except ConnectionError as error:
+                self._connection.close()
+                raise Lost(str(error)) from error
             if word:
                 self._code = int(word["exit"])
                 self._connection.close()
@@ -132,6 +152,6 @@ class _Forked:
         self._send(b"KILL")
 
     def _send(self, word: bytes) -> None:
-        if self._code is None:
+        if self._code is None and self._connection.fileno() >= 0:
             with suppress(OSError):
                 self._connection.send(word)

@@ -36,10 +36,14 @@ class WarmServer:
         """Whether it runs; it does not where another one already serves the same home."""
         return self._process.poll() is None
 
-    def stop(self, timeout: float = 10) -> None:
-        """No more requests; it leaves after its last child, which we wait for no longer than `timeout` s."""
+    def retire(self) -> None:
+        """No more requests; it leaves after its last child, however long that takes."""
         assert self._process.stdin
         self._process.stdin.close()
+
+    def stop(self, timeout: float = 10) -> None:
+        """Retire it, and wait for no longer than `timeout` s; then it is killed, and its children with it."""
+        self.retire()
         try:
             self._process.wait(timeout)
         except subprocess.TimeoutExpired:

@@ -15,7 +15,7 @@ from services.deployment.pod.document import Document
 from services.deployment.pod.engine import Places, config, variables
 from shared.errors import KuzniaError, Reject
 from shared.forge.environment import Trainer, require
-from shared.forge.process import Running, Work, start
+from shared.forge.process import Lost, Running, Work, insist, start
 from shared.podkit import document as documents
 from shared.podkit.bases import base_model, trainer_environment
 from shared.podkit.causes import TAIL_LINES, explain
@@ -41,12 +41,16 @@ def perform(document: Document, address: str, ports: PodPorts) -> int:
         _folder(document, ports).mkdir(parents=True, exist_ok=True)
         trainer = require(ports.settings.cache)
         asked = _prepare(document, address, ports, trainer)
-        stopping.check()
-        running = start(asked, trainer=trainer, home=ports.settings.home)
-        return _serve(running, stopping, asked.log)
+
+        def serve() -> int:
+            stopping.check()
+            running = start(asked, trainer=trainer, home=ports.settings.home)
+            return _serve(running, stopping, asked.log)
+
+        return insist(serve)
     except Preempted:
         return 0
-    except (KuzniaError, OSError) as error:
+    except (KuzniaError, Lost, OSError) as error:
         sys.stdout.write(f"{document.model} is not served: {error}\n")
         return 1
 

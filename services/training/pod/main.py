@@ -18,6 +18,7 @@ from services.training.pod.training import Trained, train, trained_before
 from services.training.pod.upload import Uploader
 from shared.errors import KuzniaError
 from shared.forge.environment import require
+from shared.forge.process import Lost, insist
 from shared.podkit import document as documents
 from shared.podkit.bases import base_model
 from shared.podkit.locked import locked
@@ -58,7 +59,7 @@ def perform(document: Document, attempt: int, ports: PodPorts) -> int:
         return _end(
             voice, document, attempt, "preempted", "stopped on request; goes on from its last checkpoint"
         )
-    except (KuzniaError, OSError) as error:
+    except (KuzniaError, Lost, OSError) as error:
         return _end(voice, document, attempt, "failed", str(error))
     return 0
 
@@ -76,11 +77,15 @@ def _steps(run: Run) -> None:
 def _train(run: Run, progress: Progress) -> Trained:
     progress.phase("fetching")
     config = fetch(run)
-    run.stopping.check()
-    step = resume(run)
-    Uploader(run).catch_up()  # what an earlier start saved and could not upload
-    run.stopping.check()
-    return train(run, config, step)
+
+    def go_on() -> Trained:
+        run.stopping.check()
+        step = resume(run)
+        Uploader(run).catch_up()  # what an earlier start saved and could not upload
+        run.stopping.check()
+        return train(run, config, step)
+
+    return insist(go_on)
 
 
 def _end(

@@ -47,6 +47,7 @@ def train(run: Run, config: Path, resumed_from: int) -> Trained:
     began = time.monotonic()
     progress, uploader = Progress(run), Uploader(run)
     progress.phase("loading")
+    run.log.unlink(missing_ok=True)
     work = Work(argv=("train", str(config)), env=variables(run), cwd=run.folder, log=run.log)
     running = start(work, trainer=run.trainer, home=run.ports.settings.home)
     run.stopping.forward(running.terminate)

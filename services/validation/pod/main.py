@@ -17,6 +17,7 @@ from services.validation.pod.rows import EvaluationSet, read
 from services.validation.pod.run import Document, Run
 from shared.errors import KuzniaError
 from shared.forge.environment import require
+from shared.forge.process import Lost, insist
 from shared.podkit import document as documents
 from shared.podkit import repository
 from shared.podkit.bases import base_model
@@ -42,7 +43,7 @@ def perform(document: Document, ports: PodPorts) -> int:
     except Preempted:
         sys.stdout.write("stopped on request; will be measured anew\n")
         return PREEMPTED
-    except (KuzniaError, OSError) as error:
+    except (KuzniaError, Lost, OSError) as error:
         sys.stdout.write(f"failed: {error}\n")
         finished = EvaluationFinished(
             key=document.key, role=document.role, outcome="failed", cause=str(error)
@@ -70,7 +71,7 @@ def _measure(document: Document, ports: PodPorts, stopping: Stopping) -> Evaluat
     with locked(run.work / "lock", LOCK_SECONDS):
         questions = _questions(run)
         stopping.check()
-        found = answers(run, questions)
+        found = insist(lambda: answers(run, questions))
         return _finished(run, questions, found)
 
 

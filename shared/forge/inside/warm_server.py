@@ -29,6 +29,7 @@ from child import die_with  # type: ignore[import-not-found]
 from child import main as run_child
 
 MAX_REQUEST = 200_000
+PATIENCE_SECONDS = 5.0
 # Read by the libraries while they are imported: a request that wants other values needs its own process.
 IMPORT_TIME = ("HF_", "HUGGINGFACE", "TRANSFORMERS_", "CUDA_", "TORCH", "PYTORCH", "USE_")
 # The second line: what a run imports on its way, found by comparing sys.modules before and after one.
@@ -90,24 +91,23 @@ class Server:
     def _on_client(self) -> Request | None:
         assert self._listener
         connection, _ = self._listener.accept()
-        packet, log, _, _ = socket.recv_fds(connection, MAX_REQUEST, 2)
-        request = _understand(packet, log, self._imported_with)
-        if isinstance(request, str):
-            _say(connection, {"refused": request})
-            connection.close()
-            pid = -1
-        else:
-            pid = os.fork()
+        request, log = _hear(connection, self._imported_with)
+        pid = _fork() if isinstance(request, Request) else None
         if pid == 0 and isinstance(request, Request):
             self._become_child(connection)
             return request
         for descriptor in log:
             os.close(descriptor)
-        if pid > 0:
-            self._children[pid] = connection
-            self._selector.register(connection, selectors.EVENT_READ, pid)
-            if not _say(connection, {"pid": pid}):
-                _kill_group(pid)
+        if pid is None:
+            _say(
+                connection, {"refused": request if isinstance(request, str) else "no process could be forked"}
+            )
+            connection.close()
+            return None
+        self._children[pid] = connection
+        self._selector.register(connection, selectors.EVENT_READ, pid)
+        if not _say(connection, {"pid": pid}):
+            _kill_group(pid)
         return None
 
     def _on_word(self, connection: Any, pid: int) -> None:
@@ -183,6 +183,24 @@ def become(request: Request) -> None:
     if getattr(torch._C, "_cuda_isInBadFork", lambda: False)():  # noqa: SLF001 # pragma: no cover
         script = str(Path(__file__).with_name("child.py"))  # the GPU's driver cannot be forked: start afresh
         os.execv(sys.executable, [sys.executable, script, *request.argv])  # noqa: S606
+
+
+def _hear(connection: socket.socket, imported_with: Mapping[str, str]) -> tuple[Request | str, list[int]]:
+    """The request, or why it cannot be taken; and the descriptors that came with it."""
+    connection.settimeout(PATIENCE_SECONDS)  # nobody may keep us from the others
+    try:
+        packet, log, _, _ = socket.recv_fds(connection, MAX_REQUEST, 2)
+    except OSError as error:
+        return f"no request: {error}", []
+    return _understand(packet, log, imported_with), log
+
+
+def _fork() -> int | None:
+    """As os.fork; None where the system has no room for another process."""
+    try:
+        return os.fork()
+    except OSError:
+        return None
 
 
 def _understand(packet: bytes, log: list[int], imported_with: Mapping[str, str]) -> Request | str:
