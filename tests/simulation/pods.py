@@ -1,0 +1,201 @@
+"""Models of what runs in the cluster. They are declared as such: the real pods are tested with real processes.
+
+What a model says, and under which ids, is what the real pod says (`shared.podkit.voice`); what it does between
+two words is chance.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Generator, Sequence
+from datetime import datetime
+from typing import Any, Protocol
+
+import msgspec
+
+from events.catalog import encode, name_of
+from events.checkpoint_written import CheckpointWritten
+from events.envelope import Event
+from events.evaluation_finished import EvaluationFinished
+from events.parts import Artifact, ModelVersion, Origin
+from events.training_finished import TrainingFinished
+from events.training_progressed import TrainingProgressed
+from shared.errors import KuzniaError
+from shared.identity import content_digest, event_id
+from shared.local.cluster.verdict import PREEMPTED
+from shared.ports.cluster import Workload
+from simulation.faults import Injector
+from simulation.memory import MemoryArtifacts
+
+PATIENCE_SECONDS = 2.0
+_CODES: dict[str, int | None] = {"killed": 137, "vanished": None, "mute-failure": 1, "mute-success": 0}
+
+
+class Exit(msgspec.Struct, frozen=True):
+    """The pod ends. code: None where nobody sees it end."""
+
+    code: int | None
+
+
+class Ready(msgspec.Struct, frozen=True):
+    """The server answers."""
+
+
+class PodWorld(Protocol):
+    """What a pod needs of the world. final: digest of the weights a run ended with, once and for all."""
+
+    faults: Injector
+    artifacts: MemoryArtifacts
+
+    def moment(self) -> datetime: ...
+    def publish(self, place: str, events: Sequence[Event]) -> None: ...
+    def chance(self) -> float: ...
+    def trained(self, run: str, digest: str) -> None: ...
+
+
+Word = float | Exit | Ready
+Script = Generator[Word, None, int | None]
+
+
+class Pod:
+    """One attempt of a workload."""
+
+    def __init__(self, script: Script) -> None:
+        self._script = script
+
+    def step(self) -> Word:
+        try:
+            return next(self._script)
+        except StopIteration as stop:
+            return Exit(stop.value)
+
+
+def pod_of(workload: Workload, attempt: int, world: Any) -> Pod:
+    """The model of what this workload runs."""
+    scripts: dict[str, Callable[[Workload, int, Any], Script]] = {
+        "services.training.pod": _training,
+        "services.validation.pod": _evaluation,
+        "services.deployment.pod": _engine,
+    }
+    return Pod(scripts[workload.module](workload, attempt, world))
+
+
+def _training(workload: Workload, attempt: int, world: PodWorld) -> Script:
+    document = workload.document
+    run, subject = document["run_id"], f"runs/{document['run_id']}"
+    say = _voice(workload, world, "/kuznia/training", subject)
+    for step in (0, 16, 32):
+        kind = world.faults.hit("pod.training")
+        if kind in _CODES:
+            return _CODES[kind]
+        if kind in ("preempted", "failed"):
+            cause = "stopped on request" if kind == "preempted" else "the loss became nan"
+            ended = TrainingFinished(run_id=run, attempt=attempt, outcome=kind, cause=cause)
+            yield from say(ended, f"{attempt}/{kind}")
+            return PREEMPTED if kind == "preempted" else 1
+        progress = TrainingProgressed(
+            run_id=run, attempt=attempt, phase="training", step=step, total_steps=48
+        )
+        yield from say(progress, f"{attempt}/{step}")
+        yield 5 + 20 * world.chance()
+    checkpoint = CheckpointWritten(run_id=run, step=32, final=False, artifact=_weights(document, world, "step-32"))
+    yield from say(checkpoint, "step-32")
+    yield from _final(document, attempt, world, say)
+    return 0
+
+
+def _final(document: dict[str, Any], attempt: int, world: PodWorld, say: Any) -> Generator[Word, None, None]:
+    run = document["run_id"]
+    path = f"runs/{run}/final/manifest.json"
+    if path not in world.artifacts.files:  # a second start finds what the first one left
+        world.artifacts.write(path, f"weights of {run} by start {attempt}".encode())
+        yield 1.0
+    final = _weights(document, world, "final")
+    world.trained(run, final.manifest_digest)
+    written = CheckpointWritten(
+        run_id=run,
+        step=48,
+        final=True,
+        artifact=final,
+        metrics={"train_loss": 0.5},
+        runtime={"seconds": "60.0", "steps": "48"},
+        model=msgspec.convert(document["model"], ModelVersion),
+        origin=msgspec.convert(document["origin"], Origin),
+    )
+    yield from say(written, "final")
+    finished = TrainingFinished(
+        run_id=run, attempt=attempt, outcome="succeeded", metrics={"train_loss": 0.5}
+    )
+    yield from say(finished, "succeeded")
+
+
+def _weights(document: dict[str, Any], world: PodWorld, name: str) -> Artifact:
+    prefix = f"runs/{document['run_id']}/{name}"
+    content = world.artifacts.files.get(f"{prefix}/manifest.json", prefix.encode())
+    return Artifact(
+        uri=world.artifacts.uri(prefix),
+        manifest_digest=content_digest(content),
+        kind="adapter",
+        base_model=document["origin"]["config"]["model_name_or_path"],
+    )
+
+
+def _evaluation(workload: Workload, attempt: int, world: PodWorld) -> Script:
+    document = workload.document
+    key, role = document["key"], document["role"]
+    say = _voice(workload, world, "/kuznia/validation", f"evaluations/{key}")
+    yield 2 + 15 * world.chance()
+    kind = world.faults.hit("pod.evaluation")
+    if kind in _CODES:
+        return _CODES[kind]
+    if kind == "failed":
+        failed = EvaluationFinished(key=key, role=role, outcome="failed", cause="the set cannot be read")
+        yield from say(failed, f"{key}/{role}/failed")
+        return 0
+    score = 0.1 if role == "base" else 0.9 if world.chance() < 0.8 else 0.3
+    path = f"evaluations/{key}/{role}.json"
+    answers = [{"id": "1", "prediction": "42", "output": "42", "group": "", "instruction": "6 × 7?"}]
+    world.artifacts.write(path, json.dumps({"answers": answers}).encode())
+    measured = EvaluationFinished(
+        key=key, role=role, outcome="succeeded", metrics={"contains": score}, rows=1, uri=path
+    )
+    yield from say(measured, f"{key}/{role}/succeeded")
+    return 0
+
+
+def _engine(workload: Workload, attempt: int, world: PodWorld) -> Script:
+    yield 3 + 20 * world.chance()
+    kind = world.faults.hit("pod.engine")
+    if kind == "never-ready":
+        while True:
+            yield 1000.0
+    if kind in _CODES:
+        return _CODES[kind]
+    yield Ready()
+    return 1
+
+
+def _voice(workload: Workload, world: PodWorld, source: str, subject: str) -> Any:
+    """As `shared.podkit.voice`: ids follow from what is said; it insists until the bus took it."""
+    cause = workload.document["cause"]
+
+    def say(payload: Any, discriminator: str) -> Generator[Word, None, None]:
+        name = name_of(payload)
+        event = Event(
+            id=event_id(cause, name, discriminator),
+            name=name,
+            source=source,
+            subject=subject,
+            time=world.moment(),
+            data=encode(payload),
+            traceparent=workload.document["traceparent"],
+            cause=cause,
+        )
+        while True:
+            try:
+                world.publish("pod.publish", [event])
+                return
+            except KuzniaError:
+                yield PATIENCE_SECONDS
+
+    return say
