@@ -100,7 +100,7 @@ class Platform:
             cluster=self._cluster,
             settings=settings,
         )
-        console = create_console(ports)
+        console = create_console(ports, open_paths=("/webhooks",))
         receiver = Receiver(local.store, local.bus, local.clock, settings)
         console.router.routes.append(route(receiver, settings.max_body_bytes))
         return console

@@ -27,6 +27,7 @@ from shared.settings import Settings, from_environment
 
 F = TypeVar("F", bound=Callable[..., Any])
 SOURCE = "/kuznia/cli"
+KEPT_WHOLE = 2  # columns that are never folded: what a row is, and how it stands
 
 
 def json_option(command: F) -> F:
@@ -71,8 +72,8 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[obje
         console.print(f"no {title}", style="dim")
         return
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
+    for index, column in enumerate(columns):
+        table.add_column(column, overflow="fold", no_wrap=index < KEPT_WHOLE)
     for row in rows:
         table.add_row(*(str(cell) for cell in row))
     console.print(table)

@@ -69,11 +69,8 @@ def models(tenant: str, status: str, as_json: bool) -> None:
     if as_json:
         print_json([_plain(record) for record in found])
         return
-    rows = [
-        (r.name, r.status, r.data["risk_class"], r.data["base_model"], r.data["owner"], when(r.updated_at))
-        for r in found
-    ]
-    print_table("models", ("model@version", "status", "risk class", "base model", "owner", "updated"), rows)
+    rows = [(r.name, r.status, r.data["risk_class"], r.data["owner"], when(r.updated_at)) for r in found]
+    print_table("models", ("model@version", "status", "risk class", "owner", "updated"), rows)
 
 
 @click.command()
@@ -136,7 +133,9 @@ def logs(name: str, tail: int, as_json: bool) -> None:
         try:
             text = tail_of(Layout(settings.cluster / workload), tail)
         except FileNotFoundError:
-            raise Reject(f"nothing was written by {workload!r} yet, or nothing of that name ever ran") from None
+            raise Reject(
+                f"nothing was written by {workload!r} yet, or nothing of that name ever ran"
+            ) from None
     if as_json:
         print_json({"workload": workload, "lines": text.splitlines()})
     else:

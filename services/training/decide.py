@@ -47,7 +47,9 @@ def _committed(record: Record, committed: ConfigCommitted, now: datetime) -> Dec
     if record.revision:
         return None  # the same content of the same folder is the same run
     checked = check(committed.folder)
-    return _refused(record, committed, checked) if checked.faults else _started(record, committed, checked, now)
+    return (
+        _refused(record, committed, checked) if checked.faults else _started(record, committed, checked, now)
+    )
 
 
 def _refused(record: Record, committed: ConfigCommitted, checked: Checked) -> Decision:
@@ -105,7 +107,11 @@ def _place(progress: TrainingProgressed) -> tuple[int, int]:
 def _checkpoint(record: Record, checkpoint: CheckpointWritten, _now: datetime) -> Decision | None:
     if record.revision == 0 or checkpoint.final:
         return None
-    entry = {"step": checkpoint.step, "uri": checkpoint.artifact.uri, "digest": checkpoint.artifact.manifest_digest}
+    entry = {
+        "step": checkpoint.step,
+        "uri": checkpoint.artifact.uri,
+        "digest": checkpoint.artifact.manifest_digest,
+    }
     others = [known for known in record.data.get("checkpoints", []) if known["step"] != checkpoint.step]
     checkpoints = sorted([*others, entry], key=lambda known: int(known["step"]))
     return Decision(status=record.status, data={**record.data, "checkpoints": checkpoints})
@@ -115,7 +121,10 @@ def _finished(record: Record, finished: TrainingFinished, now: datetime) -> Deci
     if record.status != "TRAINING":
         return None
     if finished.outcome == "preempted":
-        preemptions = [*record.data.get("preemptions", []), {"attempt": finished.attempt, "at": now.isoformat()}]
+        preemptions = [
+            *record.data.get("preemptions", []),
+            {"attempt": finished.attempt, "at": now.isoformat()},
+        ]
         return Decision(status=record.status, data={**record.data, "preemptions": preemptions})
     data = {
         **record.data,
@@ -131,7 +140,9 @@ def _workload(record: Record, change: WorkloadChanged, now: datetime) -> Decisio
     """A job that ended while the run still trains: the pod could not say so itself."""
     if record.status != "TRAINING" or change.phase not in ("failed", "succeeded"):
         return None
-    cause = f"{change.reason}: {change.message}" if change.phase == "failed" else "the job ended without a word"
+    cause = (
+        f"{change.reason}: {change.message}" if change.phase == "failed" else "the job ended without a word"
+    )
     finished = TrainingFinished(
         run_id=record.data["run_id"], attempt=change.attempt, outcome="failed", cause=cause
     )

@@ -58,6 +58,12 @@ class Scored(msgspec.Struct, frozen=True, kw_only=True):
     loss: float | None
     tokens: int
 
+    @property
+    def passed(self) -> bool | None:
+        """Whether the answer is right: it holds the key phrase, or else is the reference; None: cannot be said."""
+        verdict = self.contains if self.contains is not None else self.exact_match
+        return None if verdict is None else bool(verdict)
+
 
 def score(row: Row, answer: Answer) -> Scored:
     """The scores of one answer."""

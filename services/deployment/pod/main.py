@@ -13,6 +13,7 @@ import yaml
 
 from services.deployment.pod.document import Document
 from services.deployment.pod.engine import Places, config, variables
+from shared.engine_key import engine_key
 from shared.errors import KuzniaError, Reject
 from shared.forge.environment import Trainer, require
 from shared.forge.process import Lost, Running, Work, insist, start
@@ -65,7 +66,9 @@ def _prepare(document: Document, address: str, ports: PodPorts, trainer: Trainer
     path, log = work / "api.yaml", work / "engine.log"
     path.write_text(yaml.safe_dump(config(document, places), sort_keys=True), encoding="utf-8")
     log.unlink(missing_ok=True)
-    env = trainer_environment(trainer, document.threads) | variables(document, address, _api_key(document))
+    env = trainer_environment(trainer, document.threads) | variables(
+        document, address, _api_key(document, ports.settings.home)
+    )
     return Work(argv=("api", str(path)), env=env, cwd=work, log=log)
 
 
@@ -91,9 +94,10 @@ def _folder(document: Document, ports: PodPorts) -> Path:
     return ports.settings.home / "work" / document.release
 
 
-def _api_key(document: Document) -> str:
+def _api_key(document: Document, home: Path) -> str:
+    """The one the gateway will show: derived from the release, unless a file says another."""
     if not document.api_key_file:
-        return ""
+        return engine_key(home, document.release)
     key = Path(document.api_key_file).read_text(encoding="utf-8").strip()
     if not key:
         raise Reject(f"{document.api_key_file} is empty; it should hold the key that clients must show")

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from shared.errors import Reject
+from shared.experiment.rules import PLATFORM_KEYS
 
 LOGGING_STEPS = 5  # where the config says nothing: LLaMA-Factory's 500 would show no progress
 
@@ -23,7 +24,7 @@ class Places(msgspec.Struct, frozen=True, kw_only=True):
 
 def compose(config: dict[str, Any], places: Places) -> dict[str, Any]:
     """The config that runs. Raises Reject where `dataset_dir` leaves the folder."""
-    effective = {key: value for key, value in config.items() if key != "resume_from_checkpoint"}
+    effective = {key: value for key, value in config.items() if key not in PLATFORM_KEYS}
     effective.setdefault("logging_steps", LOGGING_STEPS)
     effective |= {
         "model_name_or_path": places.model,

@@ -118,6 +118,9 @@ def _finished(run: Run, questions: EvaluationSet, found: list[Answer]) -> Evalua
 def _table(questions: EvaluationSet, found: list[Answer], scored: list[Scored]) -> list[dict[str, Any]]:
     """Row by row: the question, the answer, the scores."""
     return [
-        msgspec.to_builtins(row) | {"prediction": answer.prediction} | msgspec.to_builtins(scores)
+        msgspec.to_builtins(row)
+        | {"prediction": answer.prediction}
+        | msgspec.to_builtins(scores)
+        | {"passed": scores.passed}
         for row, answer, scores in zip(questions.rows, found, scored, strict=True)
     ]
