@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from events.catalog import encode, name_of
+from events.catalog import PayloadError, UnknownEventError, decode, encode, name_of
 from events.envelope import Event
 from shared.errors import Conflict, KuzniaError, Reject, Retry
 from shared.identity import event_id
@@ -60,36 +60,41 @@ Step = Generator[Call, Any, Record]
 
 def react(service: Service, event: Event) -> Reaction:
     """Let a service hear an event. Raises Retry, Reject or Unknown; each leaves all consistent."""
-    key = service.key(event)
+    key = _addressed(service, event)
     if key is None:
         return None
     record = yield from _decide_once(service, key, event)
-    return (yield from drain(service, record))
+    return (yield from drain(service, record, event.id))
 
 
-def drain(service: Service, record: Record) -> Step:
+def drain(service: Service, record: Record, heard: str = "") -> Step:
     """Say and do what the record owes and is due, then strike it off.
 
-    What was done before an error is struck off all the same. An effect that can never succeed (Reject)
-    makes the record dead, with its cause.
+    What was done before an error is struck off all the same. An effect that can never succeed (Reject) makes
+    the record dead, with its cause, and holds back no other. heard: id of the event at hand; a Reject of what
+    another event asked for is told in the record, and not raised.
     """
     now = yield Now()
     done: list[str] = []
     try:
         yield from _say(record, done)
-        yield from _do(service, record, now, done)
-    except Reject as error:
-        yield from _settle(record, done, Dead(event=_cause(record, done), cause=str(error), at=now))
-        raise
+        refused = yield from _do(service, record, now, done)
     except KuzniaError:
         yield from _settle(record, done)
         raise
-    return (yield from _settle(record, done))
+    if not refused:
+        return (yield from _settle(record, done))
+    first, error = refused[0]
+    settled = yield from _settle(record, done, Dead(event=first.cause, cause=str(error), at=now))
+    for intent, error in refused:
+        if heard in ("", intent.cause):
+            raise error
+    return settled
 
 
 def give_up(service: Service, event: Event, cause: str) -> Reaction:
     """Write into the record that this event could not be handled, so that nobody has to search for why."""
-    key = service.key(event)
+    key = _addressed(service, event)
     if key is None:
         return None
     now = yield Now()
@@ -98,6 +103,15 @@ def give_up(service: Service, event: Event, cause: str) -> Reaction:
         return None
     dead = Dead(event=event.id, cause=cause, at=now)
     return (yield from _settle(record, [], dead))
+
+
+def _addressed(service: Service, event: Event) -> str | None:
+    """The record an event is for. Raises Reject where its payload is none: no key could be read from it."""
+    try:
+        decode(event)
+    except (PayloadError, UnknownEventError) as error:
+        raise Reject(str(error)) from error
+    return service.key(event)
 
 
 def _decide_once(service: Service, key: str, event: Event) -> Step:
@@ -164,14 +178,23 @@ def _say(record: Record, done: list[str]) -> Generator[Call, Any, None]:
         done.extend(say.id for say in says)
 
 
-def _do(service: Service, record: Record, now: datetime, done: list[str]) -> Generator[Call, Any, None]:
+def _do(
+    service: Service, record: Record, now: datetime, done: list[str]
+) -> Generator[Call, Any, list[tuple[Do, Reject]]]:
+    """Those that can never succeed, with what was said of them."""
+    refused = []
     for intent in record.outbox:
         if isinstance(intent, Say) or (intent.not_before and intent.not_before > now):
             continue
-        speeches: Sequence[Speech] = yield Perform(service.name, intent, record)
+        try:
+            speeches: Sequence[Speech] = yield Perform(service.name, intent, record)
+        except Reject as error:
+            refused.append((intent, error))
+            continue
         if speeches:
             yield Publish(tuple(speak(service, speech, intent, now) for speech in speeches))
         done.append(intent.id)
+    return refused
 
 
 def _settle(record: Record, done: Sequence[str], dead: Dead | None = None) -> Step:
@@ -179,15 +202,12 @@ def _settle(record: Record, done: Sequence[str], dead: Dead | None = None) -> St
         outbox = tuple(intent for intent in record.outbox if intent.id not in done)
         if len(outbox) == len(record.outbox) and dead is None:
             return record
-        settled = msgspec.structs.replace(record, outbox=outbox, dead=dead or record.dead)
+        # Nothing is owed any more: what it died of was done after all.
+        known = record.dead if outbox else None
+        settled = msgspec.structs.replace(record, outbox=outbox, dead=dead or known)
         try:
             written: Record = yield Commit(settled)
         except Conflict:
             record = yield Load(record.key)
         else:
             return written
-
-
-def _cause(record: Record, done: Sequence[str]) -> str:
-    open_intents = [intent for intent in record.outbox if isinstance(intent, Do) and intent.id not in done]
-    return open_intents[0].cause if open_intents else ""

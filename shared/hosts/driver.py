@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from shared.delivery import Ack, Again, Bury, Outcome, Owing
-from shared.errors import KuzniaError
+from shared.errors import KuzniaError, Unknown
 from shared.ports.bus import Bus
 from shared.reaction import Call, Commit, Load, Now, Perform, Publish
-from shared.service import Effect, Ports, Service
+from shared.service import Effect, Ports, Service, Speech
 
 T = TypeVar("T")
 log = logging.getLogger("kuznia.host")
@@ -73,8 +73,18 @@ class Driver:
             Commit: lambda call: ports.store.commit(call.record),
             Owing: lambda call: ports.store.owing(before=call.before),
             Publish: lambda call: bus.publish(call.events),
-            Perform: lambda call: self._effects[call.service][call.do.effect](call.do, call.record),
+            Perform: self._perform,
             Ack: lambda call: bus.ack(call.delivery),
             Again: lambda call: bus.retry(call.delivery, call.after, call.error),
             Bury: lambda call: bus.bury(call.delivery, call.cause),
         }
+
+    def _perform(self, call: Perform) -> Sequence[Speech]:
+        """A bug in one effect must not hold back the other records of a sweep."""
+        try:
+            return self._effects[call.service][call.do.effect](call.do, call.record)
+        except KuzniaError:
+            raise
+        except Exception as error:
+            log.exception("%s could not %s for %s", call.service, call.do.effect, call.record.key)
+            raise Unknown(f"{call.do.effect}: {type(error).__name__}: {error}") from error

@@ -69,6 +69,10 @@ class EmbeddedHost:
                 log.error("%s", error)
                 deliveries = []
                 self._stop.wait(1)
+            except Exception:  # whatever one delivery holds, the others must go out
+                log.exception("dispatch")
+                deliveries = []
+                self._stop.wait(1)
             if not deliveries:
                 self._room.release()
             for delivery in deliveries:
@@ -94,7 +98,16 @@ class EmbeddedHost:
             raise
         except Exception as error:
             log.exception("%s could not handle %s", service.name, delivery.event.name)
-            self._driver.run(failed(service, delivery, attempts, error))
+            self._failed(service, delivery, error)
+
+    def _failed(self, service: Service, delivery: Delivery, error: Exception) -> None:
+        try:
+            self._driver.run(failed(service, delivery, self._ports.settings.max_attempts, error))
+        except KuzniaError:
+            raise
+        except Exception:  # the same bug struck while the record was being told: the dead letter tells it
+            log.exception("%s could not give up %s", service.name, delivery.event.name)
+            self._bus.bury(delivery, f"{type(error).__name__}: {error}")
 
     def _sweep_forever(self) -> None:
         while not self._stop.wait(self._ports.settings.reconcile_seconds):
