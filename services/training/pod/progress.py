@@ -117,9 +117,11 @@ class Progress:
     def _due(self, line: Line, *, closing: bool) -> bool:
         if line.current_steps <= self._said_step:
             return False
+        if closing or self._said_step < 0:
+            return True
         stride = max(1, line.total_steps // EVENTS_A_RUN)
         soon = self._clock() - self._said_at < SECONDS_BETWEEN
-        return closing or (not soon and line.current_steps - max(self._said_step, 0) >= stride)
+        return not soon and line.current_steps - self._said_step >= stride
 
     def _say(self, said: TrainingProgressed, discriminator: str) -> None:
         if self._run.leads:

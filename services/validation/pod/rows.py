@@ -39,7 +39,7 @@ def parse(content: bytes, name: str) -> list[Row]:
     for number, item in items:
         try:
             row = msgspec.json.decode(item, type=Row)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             faults.append(f"row {number}: {error}")
             continue
         fault = _fault(row)
@@ -64,7 +64,7 @@ def _lines(content: bytes) -> list[tuple[int, bytes]]:
 def _list(content: bytes, name: str) -> list[tuple[int, bytes]]:
     try:
         items = msgspec.json.decode(content, type=list[msgspec.Raw])
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Reject(f"evaluation set {name} is no JSON list of rows: {error}") from None
     return [(number, bytes(item)) for number, item in enumerate(items, start=1)]
 
