@@ -1,0 +1,1 @@
+"""Benchmarks: the peer and we in one run, quoted as ratios. Run them as `python -m benchmarks.<name>`."""
