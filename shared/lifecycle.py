@@ -23,6 +23,7 @@ TRANSITIONS: Mapping[str, frozenset[tuple[str, str]]] = {
             (NEW, "TRAINING"),
             ("TRAINING", "SUCCEEDED"),
             ("TRAINING", "FAILED"),
+            ("FAILED", "TRAINING"),  # an operator's retry
         }
     ),
     "models": frozenset(

@@ -91,6 +91,7 @@ _TELLERS: Mapping[str, Callable[[Data], str]] = {
     "model-deployed": _deployed,
     "deployment-failed": lambda data: f"{_version(data)}: {data['cause']}",
     "model-deprecated": lambda data: f"{_version(data)} by {data['by']}: {data['reason']}",
+    "retry-requested": lambda data: f"{data['run_id']} by {data['by']}: {data['reason']}",
     "rollback-requested": lambda data: (
         f"{data['model_id']} to {data['version'] or 'the one before'} by {data['by']}"
     ),

@@ -36,6 +36,7 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {
         "tokens": "tokens",
     },
     "Decide": {
+        "retry": "operate",
         "approve": "operate",
         "reject": "operate",
         "rollback": "operate",

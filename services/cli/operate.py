@@ -7,12 +7,29 @@ import click
 from events.model_approved import ModelApproved
 from events.model_deprecated import ModelDeprecated
 from events.model_rejected import ModelRejected
+from events.retry_requested import RetryRequested
 from events.rollback_requested import RollbackRequested
-from services.cli.common import find_version, installation, person, say, up_or_later
+from services.cli.common import find_run, find_version, installation, person, say, up_or_later
 from services.deployment.release import gates_open
 from shared.errors import Reject
 from shared.local import LocalPorts
 from shared.record import Record
+
+
+@click.command()
+@click.argument("run")
+@click.option("--reason", default="", help="Why.")
+def retry(run: str, reason: str) -> None:
+    """Try a failed RUN again, from its newest complete checkpoint.
+
+    A push of the same content is the same run and starts nothing; a config with faults has to be changed.
+    """
+    with installation() as (settings, ports):
+        record = find_run(ports, run)
+        if record.status != "FAILED":
+            raise Reject(f"{record.name} is {record.status}; only a FAILED run can be tried again")
+        say(ports, RetryRequested(run_id=record.name, by=person(), reason=reason), record.key)
+        click.echo(f"trying {record.name} again{up_or_later(settings)}")
 
 
 @click.command()

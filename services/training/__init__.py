@@ -1,6 +1,7 @@
 """Training: a committed config becomes one run, and the run its weights.
 
-hears: config-committed, training-progressed, checkpoint-written, training-finished, workload-changed
+hears: config-committed, training-progressed, checkpoint-written, training-finished, workload-changed,
+    retry-requested
 says: training-started, training-finished (where the pod could not)
 owns: runs, claims
 never: reads Git or weights itself; the pod does
@@ -20,6 +21,7 @@ SERVICE = Service(
         "checkpoint-written",
         "training-finished",
         "workload-changed",
+        "retry-requested",
     ),
     says=("training-started", "training-finished"),
     owns="runs",

@@ -11,6 +11,7 @@ from events.checkpoint_written import CheckpointWritten
 from events.config_committed import ConfigCommitted
 from events.envelope import Event
 from events.parts import ModelVersion, Origin
+from events.retry_requested import RetryRequested
 from events.training_finished import TrainingFinished
 from events.training_progressed import TrainingProgressed
 from events.training_started import TrainingStarted
@@ -39,6 +40,7 @@ def decide(record: Record, event: Event, now: datetime) -> Decision | None:
         CheckpointWritten: _checkpoint,
         TrainingFinished: _finished,
         WorkloadChanged: _workload,
+        RetryRequested: _retried,
     }
     return handlers[type(payload)](record, payload, now)
 
@@ -71,6 +73,7 @@ def _started(record: Record, committed: ConfigCommitted, checked: Checked, now: 
         "source": encode(committed.source),
         "warnings": [str(warning) for warning in checked.warnings],
         "job": job,
+        "started": encode(started),
         "checkpoints": [],
         "started_at": now.isoformat(),
     }
@@ -138,7 +141,8 @@ def _finished(record: Record, finished: TrainingFinished, now: datetime) -> Deci
 
 def _workload(record: Record, change: WorkloadChanged, now: datetime) -> Decision | None:
     """A job that ended while the run still trains: the pod could not say so itself."""
-    if record.status != "TRAINING" or change.phase not in ("failed", "succeeded"):
+    ended = change.phase in ("failed", "succeeded")
+    if record.status != "TRAINING" or not ended or change.name != record.data["job"]:
         return None
     cause = (
         f"{change.reason}: {change.message}" if change.phase == "failed" else "the job ended without a word"
@@ -148,3 +152,17 @@ def _workload(record: Record, change: WorkloadChanged, now: datetime) -> Decisio
     )
     data = {**record.data, "cause": cause, "finished_at": now.isoformat()}
     return Decision(status="FAILED", data=data, says=(Speech(finished, record.key),))
+
+
+def _retried(record: Record, request: RetryRequested, now: datetime) -> Decision | None:
+    """The same run under a new job, which goes on from the newest complete checkpoint."""
+    if record.status != "FAILED":
+        return None
+    retries = [
+        *record.data.get("retries", []),
+        {"by": request.by, "reason": request.reason, "at": now.isoformat()},
+    ]
+    job = workload_name("train", request.run_id, str(len(retries) + 1))
+    started = {**record.data["started"], "job": job}
+    data = {**record.data, "job": job, "started": started, "retries": retries, "cause": "", "progress": {}}
+    return Decision(status="TRAINING", data=data, wishes=(Wish("launch", started),))

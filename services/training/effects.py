@@ -10,7 +10,6 @@ import msgspec
 from events.catalog import encode
 from events.training_finished import TrainingFinished
 from events.training_started import TrainingStarted
-from shared.errors import Conflict
 from shared.ports.cluster import Limits, Workload
 from shared.record import Do, Record
 from shared.service import Effect, Ports, Speech
@@ -33,17 +32,15 @@ def effects(ports: Ports) -> Mapping[str, Effect]:
 
 
 def _claim(ports: Ports, started: TrainingStarted) -> str:
-    """The run that owns this version: ours, if we are the first to ask."""
+    """The run that owns this version: ours, if we are the first to ask. Raises Conflict: the next try finds whose."""
     key = f"claims/{started.model.key}"
     claim = ports.store.load(key)
     if claim.revision == 0:
         now = ports.clock.now()
         data = {"run_id": started.run_id}
-        wanted = Record(key=key, status="CLAIMED", data=data, created_at=now, updated_at=now)
-        try:
-            claim = ports.store.commit(wanted)
-        except Conflict:
-            claim = ports.store.load(key)
+        claim = ports.store.commit(
+            Record(key=key, status="CLAIMED", data=data, created_at=now, updated_at=now)
+        )
     return str(claim.data["run_id"])
 
 

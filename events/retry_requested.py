@@ -1,0 +1,18 @@
+"""An operator wants a failed run to be tried again, from its newest complete checkpoint.
+
+said by: operators · heard by: training · subject: runs/<run_id>
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+NAME = "retry-requested"
+
+
+class RetryRequested(msgspec.Struct, frozen=True, kw_only=True):
+    """by: who asks. A push of the same content is the same run, so a retry has to be asked for by name."""
+
+    run_id: str
+    by: str
+    reason: str = ""
