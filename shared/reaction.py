@@ -83,7 +83,7 @@ def drain(service: Service, record: Record, heard: str = "") -> Step:
         yield from _settle(record, done)
         raise
     if not refused:
-        return (yield from _settle(record, done))
+        return (yield from _settle(record, done, lives=True))
     first, error = refused[0]
     settled = yield from _settle(record, done, Dead(event=first.cause, cause=str(error), at=now))
     for intent, error in refused:
@@ -122,7 +122,11 @@ def _decide_once(service: Service, key: str, event: Event) -> Step:
         now = yield Now()
         decision = service.decide(record, event, now)
         if decision is None:
-            return record
+            if record.revision == 0:
+                return record
+            decision = Decision(
+                status=record.status, data=record.data
+            )  # heard, so that a replay changes nothing
         try:
             written: Record = yield Commit(_applied(service, record, event, decision, now))
         except Conflict:
@@ -197,13 +201,13 @@ def _do(
     return refused
 
 
-def _settle(record: Record, done: Sequence[str], dead: Dead | None = None) -> Step:
+def _settle(record: Record, done: Sequence[str], dead: Dead | None = None, *, lives: bool = False) -> Step:
+    """Strike off what was done. lives: all that is due was done, so what it died of was done after all."""
     while True:
         outbox = tuple(intent for intent in record.outbox if intent.id not in done)
-        if len(outbox) == len(record.outbox) and dead is None:
+        known = None if lives and record.dead and record.dead.event in record.inbox else record.dead
+        if len(outbox) == len(record.outbox) and (dead or known) == record.dead:
             return record
-        # Nothing is owed any more: what it died of was done after all.
-        known = record.dead if outbox else None
         settled = msgspec.structs.replace(record, outbox=outbox, dead=dead or known)
         try:
             written: Record = yield Commit(settled)

@@ -58,7 +58,7 @@ class Release:
         return next((n for n, v in self._data["versions"].items() if v.get("release") == release), "")
 
     def add(self, name: str, facts: Mapping[str, Any]) -> None:
-        """A new candidate; the newest registered is the one that is wanted."""
+        """A new candidate."""
         order = len(self._data["versions"]) + 1
         self._data["versions"][name] = {
             **facts,
@@ -67,11 +67,9 @@ class Release:
             "order": order,
             "starts": 0,
         }
-        self._data["wanted"] = name
-        self._data["reason"] = ""
 
     def want(self, name: str, reason: str) -> None:
-        """An operator's word goes before the order of registration."""
+        """An operator's word goes before the order of registration, as long as that version can answer."""
         self._data["wanted"], self._data["reason"] = name, reason
 
     def start(self, name: str) -> None:
@@ -103,17 +101,43 @@ class Release:
             self._data["live"] = ""
 
     def switch_if_due(self, drain_seconds: float) -> None:
-        """The wanted version takes over, once it answers and every gate is open."""
-        name = self._data["wanted"]
+        """The wanted version takes over, else the newest, once it answers and every gate is open."""
+        name = self._next()
+        if name:
+            self._switch(name, drain_seconds)
+        for older in [older for older in self._data["versions"] if self._superseded(older)]:
+            self._speak(self._replaced(older, self.live, f"{self.live} went live before it"), older)
+            self.stop(older, "retired")
+
+    def _next(self) -> str:
+        wanted = self.version(self._data["wanted"])
+        if wanted is not None and wanted["state"] in RUNNING:
+            return self._data["wanted"] if self._may_answer(wanted) else ""
+        able = [name for name, version in self._data["versions"].items() if self._may_answer(version)]
+        newest = max(able, key=self._order, default="")
+        return newest if newest and self._order(newest) > self._order(self.live) else ""
+
+    def _may_answer(self, version: Mapping[str, Any]) -> bool:
+        return version["state"] == "ready" and gates_open(version)
+
+    def _order(self, name: str) -> int:
+        """Of registration; 0 where there is no such version."""
         version = self.version(name)
-        if version is None or version["state"] != "ready" or not gates_open(version):
-            return
-        old = self.live
+        return int(version["order"]) if version else 0
+
+    def _superseded(self, name: str) -> bool:
+        """Whether its engine runs in vain: a newer version is live, and no operator wants this one."""
+        waits = self._data["versions"][name]["state"] in ("starting", "ready")
+        return waits and name != self._data["wanted"] and self._order(name) < self._order(self.live)
+
+    def _switch(self, name: str, drain_seconds: float) -> None:
+        version, old = self._data["versions"][name], self.live
+        reason = self._data["reason"] if name == self._data["wanted"] else ""
         version["state"] = "live"
-        self._data.update(live=name, previous=old or self._data["previous"], wanted="")
+        self._data.update(live=name, previous=old or self._data["previous"], wanted="", reason=reason)
         self._speak(self._deployed(name, version, old), name)
         if old:
-            self._speak(self._replaced(old, name), old)
+            self._speak(self._replaced(old, name, reason or f"replaced by {name}"), old)
             self.stop(old, "retired", drain_seconds)
 
     def withdraw(self, name: str) -> None:
@@ -142,13 +166,9 @@ class Release:
             reason=self._data["reason"],
         )
 
-    def _replaced(self, old: str, new: str) -> ModelDeprecated:
+    def _replaced(self, old: str, new: str, reason: str) -> ModelDeprecated:
         return ModelDeprecated(
-            model_id=self._data["model_id"],
-            version=old,
-            by="deployment",
-            reason=self._data["reason"] or f"replaced by {new}",
-            successor=new,
+            model_id=self._data["model_id"], version=old, by="deployment", reason=reason, successor=new
         )
 
 

@@ -96,7 +96,9 @@ def new_entry(model: ModelVersion, origin: Origin, checkpoint: CheckpointWritten
         "artifact_path": checkpoint.artifact.uri,
         "config_path": f"{source.repository}/{source.experiment}/config.yaml@{source.commit}",
         "data_id": manifest["data"]["id"],
-        "metrics": {f"train_{name.removeprefix('train_')}": value for name, value in checkpoint.metrics.items()},
+        "metrics": {
+            f"train_{name.removeprefix('train_')}": value for name, value in checkpoint.metrics.items()
+        },
         "owner": manifest["owner"],
         "ai_act_notes": manifest.get("ai_act_notes") or "",
         "run_id": model.run_id,
@@ -110,8 +112,6 @@ def new_entry(model: ModelVersion, origin: Origin, checkpoint: CheckpointWritten
 
 
 def _validated(record: Record, validated: ModelValidated, now: datetime) -> Decision | None:
-    if record.status not in ("TRAINED", "VALIDATED"):
-        return None
     if validated.artifact.manifest_digest != record.data["manifest_digest"]:
         raise Reject(f"{record.key}: the validation is of other weights than the registered ones")
     validation = {
@@ -124,7 +124,9 @@ def _validated(record: Record, validated: ModelValidated, now: datetime) -> Deci
     }
     metrics = {**record.data["metrics"], **validated.metrics}
     data = {**record.data, "validation": validation, "metrics": metrics}
-    return Decision(status="VALIDATED" if validated.passed else "TRAINED", data=data)
+    # One that was withdrawn meanwhile stays withdrawn; but a rollback to it needs the verdict.
+    passed = record.status == "TRAINED" and validated.passed
+    return Decision(status="VALIDATED" if passed else record.status, data=data)
 
 
 def _card(record: Record, card: CardRendered, _now: datetime) -> Decision | None:
@@ -179,5 +181,6 @@ def _deprecated(record: Record, deprecated: ModelDeprecated, now: datetime) -> D
     if record.status == "DEPRECATED":
         return None
     return Decision(
-        status="DEPRECATED", data={**record.data, "deprecation": {**encode(deprecated), "at": now.isoformat()}}
+        status="DEPRECATED",
+        data={**record.data, "deprecation": {**encode(deprecated), "at": now.isoformat()}},
     )

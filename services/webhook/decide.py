@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+import msgspec
+
 from events.catalog import decode, encode
 from events.envelope import Event
 from events.push_received import PushReceived
@@ -21,7 +23,11 @@ def key(event: Event) -> str | None:
 
 
 def decide(record: Record, event: Event, now: datetime) -> Decision | None:
-    """Remember the push; ask for an inspection, unless the branch is gone."""
+    """Remember the push; ask for an inspection, unless the branch is gone.
+
+    What is new is new against the head that we knew, whatever the push says came before: a push whose delivery
+    never came would be lost by the next one.
+    """
     push: PushReceived = decode(event)
     data: dict[str, Any] = {
         "repository": push.repository,
@@ -30,7 +36,8 @@ def decide(record: Record, event: Event, now: datetime) -> Decision | None:
         "head": push.after,
         "pushes": [*record.data.get("pushes", []), _remembered(push, now)][-KEPT_PUSHES:],
     }
-    wishes = () if push.after == NO_COMMIT else (Wish("inspect", encode(push)),)
+    since = msgspec.structs.replace(push, before=record.data.get("head", NO_COMMIT))
+    wishes = () if push.after == NO_COMMIT else (Wish("inspect", encode(since)),)
     return Decision(status="WATCHED", data=data, wishes=wishes)
 
 

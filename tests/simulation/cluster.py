@@ -101,7 +101,7 @@ class MemoryCluster:
         server = held.workload.kind == "server"
         address = f"127.0.0.1:{20000 + len(self.held)}" if server else ""
         now = self._world.moment()
-        held.state = verdict.began(held.workload, held.state, at=now, address=address, now=now)
+        held.state = verdict.began(held.workload, held.state, at=now.timestamp(), address=address, now=now)
         pod = held.pod = pod_of(held.workload, held.state.attempt, self._world)
         self.say(held)
         limit = held.workload.limits.deadline_seconds

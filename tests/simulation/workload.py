@@ -40,6 +40,7 @@ class People:
         self._rand = rand
         self._words = 0
         self._sent: list[tuple[dict[str, str], bytes]] = []
+        self._accepted: set[str] = set()
         self.contents: set[Content] = set()
         self._names = [f"llm-{letter}" for letter in "abc"[: 1 + int(world.options.models * rand.random())]]
         self._kinds = {name: KINDS[int(len(KINDS) * rand.random())] for name in self._names}
@@ -118,6 +119,8 @@ class People:
         except KuzniaError:
             return  # a 500; it may have been kept
         self._world.tell(f"the door answers {answer.status}")
+        if answer.status == 202:
+            self._accepted.add(msgspec.json.decode(body)["after"])
         if answer.status not in (202, 503):
             self._world.fail(f"the front door answered {answer.status} {answer.body}")
 
@@ -135,10 +138,14 @@ class People:
             self._world.at(LOOK_SECONDS, self._look)
 
     def expected_runs(self) -> dict[str, Content]:
-        """Runs that must exist, by what the branch holds in the end: all that its history changed."""
+        """Runs that must exist: of what the branch holds in the end, and of every accepted push that it can still see."""
         found = {}
         for commit in self._world.forge.history():
             parent = self._world.forge.commits[commit.parent].folders if commit.parent else {}
+            if commit.id not in self._accepted and commit.id != self._world.forge.head:
+                continue
+            if commit.id == self._world.forge.head:
+                parent = {}
             for path, content in commit.folders.items():
                 if parent.get(path) != content:
                     found[run_id(NAME, path, content.tree)] = content
