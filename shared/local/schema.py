@@ -1,4 +1,8 @@
-"""The tables of the local profile. `log` only grows; `deliveries` holds only what is still to be done."""
+"""The tables of the local profile. `log` only grows; `deliveries` holds only what is still to be done.
+
+decisions: which record decided which event when, in the order of it all; written by the commit that did it, so
+that a record can be decided again from the log alone. notes: what operators did to log and deliveries, and why.
+"""
 
 from __future__ import annotations
 
@@ -38,4 +42,13 @@ CREATE TABLE IF NOT EXISTS records (
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS records_by_kind ON records (kind, status, key);
 CREATE INDEX IF NOT EXISTS records_owing ON records (updated) WHERE owing = 1;
+
+CREATE TABLE IF NOT EXISTS decisions (
+    position INTEGER PRIMARY KEY, event TEXT NOT NULL, key TEXT NOT NULL, at TEXT NOT NULL, UNIQUE (event, key)
+);
+
+CREATE TABLE IF NOT EXISTS notes (
+    position INTEGER PRIMARY KEY, at TEXT NOT NULL, who TEXT NOT NULL, action TEXT NOT NULL,
+    reason TEXT NOT NULL, detail BLOB NOT NULL
+);
 """

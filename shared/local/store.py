@@ -33,6 +33,10 @@ class SqliteStore:
         """See `shared.ports.store.Store.commit`."""
         return self._database.write(lambda connection: _commit(connection, record))
 
+    def commit_all(self, records: Sequence[Record]) -> None:
+        """Commit one after another, all or none. Raises what `commit` raises."""
+        self._database.write(lambda connection: [_commit(connection, record) for record in records])
+
     def list(
         self, kind: str, *, status: str = "", prefix: str = "", after: str = "", limit: int = 1000
     ) -> Sequence[Record]:
@@ -82,4 +86,7 @@ def _commit(connection: sqlite3.Connection, record: Record) -> Record:
         " owing = excluded.owing, updated = excluded.updated, body = excluded.body",
         (written.key, written.kind, written.revision, written.status, owing, updated, _encode(written)),
     )
+    if written.inbox and written.inbox[-1:] != stored.inbox[-1:]:
+        sql = "INSERT OR IGNORE INTO decisions (event, key, at) VALUES (?, ?, ?)"
+        connection.execute(sql, (written.inbox[-1], written.key, updated))
     return written
