@@ -347,17 +347,13 @@ class TestDirectory:
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
+def small_disk(tmp_path: Path, capability: Callable[[str, bool, str], None]) -> Iterator[Path]:
     """A file system of 1 MB."""
-    if os.geteuid() != 0:
-        pytest.skip("needs root to mount a small tmpfs")
     folder = tmp_path / "small"
     folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "kuznia-test", folder], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip("this machine does not let root mount a tmpfs")
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "kuznia-test", str(folder)]
+    mounted = os.geteuid() == 0 and subprocess.run(mount, capture_output=True, check=False).returncode == 0
+    capability("tmpfs", mounted, "root that may mount a small tmpfs")
     yield folder
     subprocess.run(["umount", folder], check=True)
 

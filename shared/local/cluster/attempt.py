@@ -38,7 +38,7 @@ printf '%s\\n' "$2"
 shift 2
 trap : TERM INT HUP
 exec 8>&2 2>/dev/null
-"$@" 2>&8 8>&- 9>&-
+(exec "$@" 2>&8 8>&- 9>&-)
 code=$?
 printf '%s\\n' "$code" > exit.new && mv exit.new exit
 exit "$code"
@@ -106,6 +106,11 @@ class Attempt:
     def address(self, address: str) -> None:
         self.folder.mkdir(exist_ok=True)
         self._address.write_text(address, encoding="ascii")
+
+    @property
+    def began_at(self) -> float:
+        """Unix seconds at which the wrapper wrote down who it is. Raises FileNotFoundError before that."""
+        return self._pid.stat().st_mtime
 
     def wrapper(self) -> Process | None:
         """The wrapper where it is alive and has written down who it is."""

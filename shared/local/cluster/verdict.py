@@ -36,9 +36,9 @@ class Death(msgspec.Struct, frozen=True, kw_only=True):
     stopped: bool = False
 
 
-def began(workload: Workload, state: State, *, at: datetime, address: str, now: datetime) -> State:
-    """The attempt runs. Reason and message still tell why the one before it ended."""
-    running = replace(state, phase="running", began_at=at.timestamp(), address=address, exit_code=None)
+def began(workload: Workload, state: State, *, at: float, address: str, now: datetime) -> State:
+    """The attempt runs, since the Unix seconds `at`. Reason and message still tell why the one before it ended."""
+    running = replace(state, phase="running", began_at=at, address=address, exit_code=None)
     return _saying(workload, running, now)
 
 

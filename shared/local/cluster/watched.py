@@ -6,13 +6,14 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import datetime
 from signal import SIGKILL, SIGTERM
 
 import msgspec
 from msgspec.structs import replace
 
 from events.envelope import Event
+from shared.errors import Retry
 from shared.local.cluster import addresses, logs, memory, processes, spec, state, verdict
 from shared.local.cluster.around import Around, Look
 from shared.local.cluster.attempt import Attempt, Sight
@@ -101,9 +102,7 @@ class Watched:
         if 0 < early <= verdict.LONGEST_BACKOFF:  # more than that means that the clock was set back
             return early
         if self._launches >= _LAUNCHES:
-            message = (
-                f"its process ended {_LAUNCHES} times before it could begin; {logs.last_words(self.layout)}"
-            )
+            message = f"it ended {_LAUNCHES} times before it could begin; {logs.last_words(self.layout)}"
             self._save(verdict.could_not_start(self.workload, self.state, message, look.now))
             return None
         self._launch(look)
@@ -132,8 +131,7 @@ class Watched:
         wrapper = self._hold()
         if wrapper is None:
             return _SOON_SECONDS  # it has not yet written down who it is
-        if self.state.phase == "pending":
-            self._began(wrapper, look)
+        self._note_beginning(look)
         ending = self._why_end(look)
         if ending:
             return self._press(ending, look)
@@ -146,17 +144,15 @@ class Watched:
         """The wrapper, with a handle that tells of its end."""
         wrapper = self._attempt.wrapper()
         if wrapper and self._pidfd < 0:
-            with suppress(
-                OSError
-            ):  # it has just ended, or the kernel has no such handles: we look again soon
+            with suppress(OSError):  # it has just ended, or the kernel is too old: we look again soon
                 self._pidfd = os.pidfd_open(wrapper.pid)
                 self._around.waits.watch(self._pidfd)
         return wrapper
 
-    def _began(self, wrapper: Process, look: Look) -> None:
-        at = look.now - timedelta(seconds=wrapper.age)
-        address = self._attempt.address
-        self._save(verdict.began(self.workload, self.state, at=at, address=address, now=look.now))
+    def _note_beginning(self, look: Look) -> None:
+        if self.state.phase == "pending":
+            at, address = self._attempt.began_at, self._attempt.address
+            self._save(verdict.began(self.workload, self.state, at=at, address=address, now=look.now))
 
     def _why_end(self, look: Look) -> Ending | None:
         ending = self.state.ending
@@ -180,12 +176,14 @@ class Watched:
         grace = 0 if at_once else self.workload.limits.grace_seconds
         asked = bool(self.state.ending and self.state.ending.asked)
         ending = Ending(reason=reason, message=message, at=now.timestamp(), grace=grace, asked=asked)
-        self.state = replace(
-            self.state, ending=ending
-        )  # a full disk must not keep a process from being ended
-        with suppress(OSError):
-            self._save(self.state)
+        self._note_ending(ending)
         return ending
+
+    def _note_ending(self, ending: Ending) -> None:
+        """A full disk must not keep a process from being ended, so it is enough to know it ourselves."""
+        self.state = replace(self.state, ending=ending)
+        with suppress(Retry, OSError):
+            self._save(self.state)
 
     def _press(self, ending: Ending, look: Look) -> float:
         """SIGTERM to the pod alone, which knows how to end its children; after the grace SIGKILL to all."""
@@ -201,7 +199,7 @@ class Watched:
             if not pod:
                 return _SOON_SECONDS  # between the wrapper's start and the pod's
             processes.send(pod, SIGTERM)
-            self._save(replace(self.state, ending=replace(ending, asked=True)))
+            self._note_ending(replace(ending, asked=True))
         return left
 
     def _ask_ready(self, look: Look) -> None:
@@ -233,6 +231,7 @@ class Watched:
     def _conclude(self, look: Look) -> float | None:
         self.release()
         self._attempt.reap()
+        self._note_beginning(look)
         remains = self._attempt.remains(look.processes)
         if remains and self._sweeps < _SWEEPS:  # a process that waits for a dead disk cannot be killed: go on
             self._sweeps += 1

@@ -93,6 +93,7 @@ class TestLimits:
         assert rig.reached("job", "failed").reason == "OutOfMemory"
         assert rig.gone(int(rig.read("helper")))
 
+    @pytest.mark.slow
     def test_shared_memory_counts_once(self, rig: Any) -> None:
         steps = ["share", 100, 3], ["note", str(rig.folder / "shared")], ["sleep", 3]
         rig.run(rig.job(*steps, memory_bytes=250 * 2**20))
@@ -105,6 +106,7 @@ class TestLimits:
         assert status.message.startswith("it did not end within 1.5 s")
         assert status.message.endswith("step 1")
 
+    @pytest.mark.slow
     def test_the_deadline_covers_all_attempts(self, rig: Any) -> None:
         rig.run(rig.job(["sleep", 1], ["die", signal.SIGKILL], deadline_seconds=2, restarts=1000))
         status = rig.until(lambda: (s := rig.cluster.status("job")).phase == "failed" and s)

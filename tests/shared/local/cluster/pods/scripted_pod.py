@@ -126,6 +126,10 @@ def environment(path: str) -> None:
     Path(path).write_text(json.dumps({**os.environ, "cwd": str(Path.cwd()), "sid": os.getsid(0)}))
 
 
+def copy_document(path: str) -> None:
+    Path(path).write_bytes(Path(os.environ["KUZNIA_POD"]).read_bytes())
+
+
 def act(name: str, *arguments: object) -> None:
     globals()[name](*arguments)
 
