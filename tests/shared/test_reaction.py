@@ -224,7 +224,7 @@ class TestOnce:
 
     def test_a_payload_that_is_none_is_refused_before_a_key_is_read_from_it(self, toy: Toy):
         event = Event(id="e-1", name="rollback-requested", source="/x", subject="", time=START, data={"a": 1})
-        with pytest.raises(Reject, match="rollback-requested e-1: .*missing required field `model_id`"):
+        with pytest.raises(Reject, match=r"rollback-requested e-1: .*missing required field `model_id`"):
             toy.hear(event)
         with pytest.raises(Reject):
             toy.run(give_up(TOY, event, "why"))
