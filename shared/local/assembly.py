@@ -7,6 +7,7 @@ import msgspec
 from shared.local.artifacts import DirectoryArtifacts
 from shared.local.bus import SqliteBus
 from shared.local.clock import SystemClock
+from shared.local.operations import SqliteOperations
 from shared.local.sqlite import Database
 from shared.local.store import SqliteStore, open_database
 from shared.settings import Settings
@@ -20,6 +21,7 @@ class LocalPorts(msgspec.Struct, frozen=True, kw_only=True):
     store: SqliteStore
     artifacts: DirectoryArtifacts
     clock: SystemClock
+    operations: SqliteOperations
 
     def close(self) -> None:
         """Finish what is being written."""
@@ -35,4 +37,5 @@ def open_ports(settings: Settings) -> LocalPorts:
         store=SqliteStore(database),
         artifacts=DirectoryArtifacts(settings.artifacts),
         clock=SystemClock(),
+        operations=SqliteOperations(database),
     )
