@@ -1,0 +1,1 @@
+"""What operators do with log and records, over ports only: trace, replay, dead letters, transfer, compaction."""
