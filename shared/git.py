@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,13 @@ from shared.errors import Reject, Retry
 TIMEOUT_SECONDS = 120.0
 # Hooks, prompts and the user's own settings have no business in a fetch of ours.
 _ENVIRONMENT = {"GIT_TERMINAL_PROMPT": "0", "GIT_CONFIG_NOSYSTEM": "1", "LC_ALL": "C"}
+# What git says of a network or a disk that may be better in a while; all else is a verdict.
+_PASSING = re.compile(
+    r"could ?n.t (resolve|connect)|could not resolve|failed to connect|connection (refused|reset|timed out|closed)"
+    r"|timed out|timeout|temporary failure|network is unreachable|no route to host|early eof|hung up unexpectedly"
+    r"|rpc failed|returned error: (429|5\d\d)|no space left|resource temporarily unavailable|unable to create thread",
+    re.IGNORECASE,
+)
 _MODES = {"120000": "symlink", "160000": "submodule", "040000": "tree"}
 
 
@@ -40,7 +48,7 @@ class Mirror:
             if not (self._path / "HEAD").exists():
                 run(["init", "--quiet", "--bare", str(self._path)])
             refspec = f"+refs/heads/{branch}:refs/heads/{branch}"
-            self._git(["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", url, refspec])
+            self._git(["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--", url, refspec])
 
     def has(self, commit: str) -> bool:
         """Whether this commit was ever fetched."""
@@ -91,13 +99,16 @@ class Mirror:
 
 def remote_heads(url: str) -> dict[str, str]:
     """Branch -> commit, as the repository at `url` has them now. Raises Retry or Reject."""
-    lines = run(["ls-remote", "--heads", url]).splitlines()
+    lines = run(["ls-remote", "--heads", "--", url]).splitlines()
     pairs = [line.split("\t", 1) for line in lines if "\t" in line]
     return {reference.removeprefix("refs/heads/"): commit for commit, reference in pairs}
 
 
 def run(arguments: list[str]) -> str:
-    """Run git; its output. Raises Retry on a timeout, Reject with git's own words otherwise."""
+    """Run git; its output.
+
+    Raises Retry where network or disk did not let it, Reject otherwise; both with git's own words.
+    """
     environment = {**os.environ, **_ENVIRONMENT}
     for name in [
         name
@@ -114,7 +125,9 @@ def run(arguments: list[str]) -> str:
     except FileNotFoundError as error:
         raise Reject("git is not installed: install it (`apt install git`) and try again") from error
     if done.returncode:
-        raise Reject(f"git {' '.join(arguments)}: {done.stderr.decode(errors='replace').strip()}")
+        words = done.stderr.decode(errors="replace").strip()
+        verdict = Retry if _PASSING.search(words) else Reject
+        raise verdict(f"git {' '.join(arguments)}: {words}")
     return done.stdout.decode(errors="replace")
 
 

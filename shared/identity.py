@@ -38,7 +38,7 @@ def workload_name(*parts: str) -> str:
     if label == whole and len(label) <= MAX_NAME:
         return label
     digest = hashlib.sha256(whole.encode()).hexdigest()[:8]
-    return f"{label[: MAX_NAME - 9].strip('-')}-{digest}"
+    return f"{label[: MAX_NAME - 9].strip('-')}-{digest}".lstrip("-")
 
 
 def content_digest(content: bytes) -> str:

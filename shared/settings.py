@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -53,6 +54,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _FLAGS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+_KINDS = {int: "a whole number", float: "a number"}
+LAST_PORT = 65535
 _NUMBERS = {
     "port": int,
     "gateway_port": int,
@@ -95,9 +98,14 @@ def _read_number(
     if not text:
         return
     try:
-        values[name] = kind(text)
+        number = kind(text)
     except ValueError:
-        faults.append(f"{variable} is {text!r}; it should be a number")
+        faults.append(f"{variable} is {text!r}; it should be {_KINDS[kind]}")
         return
-    if kind(text) < 0:
+    values[name] = number
+    if not math.isfinite(number):
+        faults.append(f"{variable} is {text!r}; it should be {_KINDS[kind]}")
+    elif number < 0:
         faults.append(f"{variable} is {text}; it should not be negative")
+    elif name.endswith("port") and number > LAST_PORT:
+        faults.append(f"{variable} is {text}; it should be at most {LAST_PORT}")

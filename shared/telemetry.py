@@ -39,5 +39,7 @@ def configure(path: Path, terminal_level: int = logging.WARNING) -> None:
     terminal.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
     root = logging.getLogger("kuznia")
     root.setLevel(logging.INFO)
+    for former in root.handlers:
+        former.close()
     root.handlers = [file, terminal]
     root.propagate = False

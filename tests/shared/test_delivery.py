@@ -68,7 +68,7 @@ def answered(
                 answer = store.load(key)
             case Owing(before):
                 answer = store.owing(before=before)
-            case Perform(_, do, record):
+            case Perform(record=record):
                 error = performs.get(record.name)
                 answer = []
             case Ack() | Again() | Bury():
