@@ -13,14 +13,19 @@ import uvicorn
 from shared.errors import Reject
 
 GRACE_SECONDS = 10
+BACKLOG = 2048  # uvicorn's own
 
 
 def bind(host: str, port: int, variable: str) -> socket.socket:
-    """A bound socket; port 0 takes a free one. Raises Reject naming the port and the setting to change."""
+    """A bound socket; port 0 takes a free one. Raises Reject naming the port and the setting to change.
+
+    It listens at once: who comes before the server is up waits in line, and is not turned away.
+    """
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
+        listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
         raise Reject(
