@@ -1,13 +1,9 @@
-"""Commands that look: runs, models, show, card, events, logs."""
+"""Commands that look: runs, models, show, card, logs."""
 
 from __future__ import annotations
 
-import time
-from datetime import datetime
-
 import click
 
-from events.envelope import Event, to_structured_json
 from services.cli.common import (
     find_run,
     find_version,
@@ -17,15 +13,12 @@ from services.cli.common import (
     print_table,
     when,
 )
-from services.cli.describe import describe
 from shared.errors import Reject
 from shared.local import LocalPorts
 from shared.local.cluster.layout import Layout
 from shared.local.cluster.logs import tail as tail_of
-from shared.ports.bus import Logged, Query
 from shared.record import Record
 
-FOLLOW_SECONDS = 0.25
 BRIEF_FIELDS = (
     "model_id",
     "version",
@@ -105,24 +98,6 @@ def card(model: str, as_json: bool) -> None:
 
 
 @click.command()
-@click.option("--type", "name", default="", help="Only events of this name, such as model-deployed.")
-@click.option("--subject", default="", help="Only about this record, such as runs/r-….")
-@click.option("--since", type=click.DateTime(), default=None, help="Only from this local time on.")
-@click.option("--last", default=50, show_default=True, help="At most so many, the newest.")
-@click.option("--follow", "-f", is_flag=True, help="Go on with what comes, until Ctrl-C.")
-@json_option
-def events(name: str, subject: str, since: datetime | None, last: int, follow: bool, as_json: bool) -> None:
-    """Print the event history; with --json as CloudEvents, one a line."""
-    with installation() as (_, ports):
-        moment = since.astimezone() if since else None
-        newest = ports.bus.log(Query(name=name, subject=subject, since=moment, limit=last, newest=True))
-        for logged in reversed(newest):
-            _print_event(logged.event, as_json)
-        if follow:
-            _follow(ports, Query(name=name, subject=subject), newest, as_json)
-
-
-@click.command()
 @click.argument("name")
 @click.option("--tail", default=200, show_default=True, help="Lines from the end.")
 @json_option
@@ -140,27 +115,6 @@ def logs(name: str, tail: int, as_json: bool) -> None:
         print_json({"workload": workload, "lines": text.splitlines()})
     else:
         click.echo(text)
-
-
-def _follow(ports: LocalPorts, query: Query, shown: object, as_json: bool) -> None:
-    positions = (
-        [logged.position for logged in shown if isinstance(logged, Logged)] if isinstance(shown, list) else []
-    )
-    after = max(positions, default=0)
-    while True:
-        for logged in ports.bus.log(Query(name=query.name, subject=query.subject, after=after)):
-            _print_event(logged.event, as_json)
-            after = logged.position
-        time.sleep(FOLLOW_SECONDS)
-
-
-def _print_event(event: Event, as_json: bool) -> None:
-    if as_json:
-        click.echo(to_structured_json(event).decode())
-        return
-    click.echo(
-        f"{when(event.time)}  {click.style(f'{event.name:<20}', bold=True)} {describe(event)}  [{event.id[:8]}]"
-    )
 
 
 def _workload(ports: LocalPorts, name: str) -> str:

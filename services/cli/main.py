@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import keyword
 import sys
 from collections.abc import Mapping
 
@@ -11,7 +12,7 @@ import click
 from shared.errors import KuzniaError
 from shared.settings import SettingsError
 
-# section -> command -> module that defines it, under the command's name with `_`
+# section -> command -> module that defines it, under the command's name, with a `_` where Python reserves it
 SECTIONS: Mapping[str, Mapping[str, str]] = {
     "Write and train": {
         "new": "experiment",
@@ -27,7 +28,8 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {
         "models": "look",
         "show": "look",
         "card": "look",
-        "events": "look",
+        "events": "events",
+        "trace": "trace",
         "logs": "look",
         "watch": "watch",
     },
@@ -41,6 +43,14 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {
         "reject": "operate",
         "rollback": "operate",
         "deprecate": "operate",
+    },
+    "Keep the promise": {
+        "doctor": "doctor",
+        "dead": "dead",
+        "replay": "replay",
+        "export": "transfer",
+        "import": "transfer",
+        "compact": "transfer",
     },
 }
 FAILURE = 1
@@ -56,7 +66,8 @@ class Commands(click.Group):
         for commands in SECTIONS.values():
             if cmd_name in commands:
                 module = importlib.import_module(f"services.cli.{commands[cmd_name]}")
-                command: click.Command = getattr(module, cmd_name)
+                name = f"{cmd_name}_" if keyword.iskeyword(cmd_name) else cmd_name
+                command: click.Command = getattr(module, name)
                 return command
         return None
 
