@@ -1,6 +1,6 @@
 """Something that runs in the cluster changed its state.
 
-said by: the cluster's watch · heard by: training, validation, deployment · subject: workloads/<name>
+said by: the cluster's watch · heard by: training, validation, deployment · subject: the record it runs for
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ TRANSITIONS: Mapping[str, frozenset[tuple[str, str]]] = {
             ("TRAINING", "SUCCEEDED"),
             ("TRAINING", "FAILED"),
             ("FAILED", "TRAINING"),  # an operator's retry
+            ("FAILED", "SUCCEEDED"),  # the pod's own word came after the cluster's
         }
     ),
     "models": frozenset(
@@ -47,6 +48,30 @@ TRANSITIONS: Mapping[str, frozenset[tuple[str, str]]] = {
     "cards": frozenset({(NEW, "COLLECTING"), ("COLLECTING", "RENDERED")}),
     "releases": frozenset({(NEW, "ACTIVE")}),
     "tokens": frozenset({(NEW, "ACTIVE"), ("ACTIVE", "REVOKED")}),
+    "statuses": frozenset(
+        (old, new)
+        for old in (NEW, "PENDING", "SUCCESS", "FAILURE")
+        for new in ("PENDING", "SUCCESS", "FAILURE")
+    ),
+    "senders": frozenset({(NEW, "ACTIVE"), ("ACTIVE", "REVOKED"), ("REVOKED", "ACTIVE")}),
+    "subscribers": frozenset(
+        {
+            (NEW, "ACTIVE"),
+            ("ACTIVE", "GONE"),  # it answered 410
+            ("GONE", "ACTIVE"),
+            ("ACTIVE", "REMOVED"),
+            ("GONE", "REMOVED"),
+        }
+    ),
+    "broadcasts": frozenset({(NEW, "HEARD")}),
+    "deliveries": frozenset(
+        {
+            (NEW, "PENDING"),
+            ("PENDING", "WAITING"),  # it failed, and is tried again later
+            *((old, new) for old in ("PENDING", "WAITING") for new in ("DELIVERED", "FAILED")),
+            *((old, "PENDING") for old in ("WAITING", "DELIVERED", "FAILED")),  # an operator's redelivery
+        }
+    ),
 }
 
 NEEDS_APPROVAL = frozenset({"HIGH_RISK"})

@@ -99,10 +99,15 @@ def give_up(service: Service, event: Event, cause: str) -> Reaction:
         return None
     now = yield Now()
     record = yield Load(key)
-    if record.revision == 0:
-        return None
+    if record.revision == 0 or record.unheard or _is_done(record, event):
+        return None  # the first death is told; and an attempt that was thought lost may have done it all
     dead = Dead(event=event.id, cause=cause, at=now)
     return (yield from _settle(record, [], dead))
+
+
+def _is_done(record: Record, event: Event) -> bool:
+    causes = (i.event.cause if isinstance(i, Say) else i.cause for i in record.outbox)
+    return event.id in record.inbox and event.id not in causes
 
 
 def _addressed(service: Service, event: Event) -> str | None:
@@ -154,7 +159,7 @@ def _applied(service: Service, record: Record, event: Event, decision: Decision,
         data=decision.data,
         inbox=(*record.inbox, event.id),
         outbox=(*record.outbox, *says, *wishes),
-        dead=None,
+        dead=record.dead if record.unheard not in ("", event.id) else None,
         created_at=record.created_at or now,
         updated_at=now,
     )
@@ -205,7 +210,7 @@ def _settle(record: Record, done: Sequence[str], dead: Dead | None = None, *, li
     """Strike off what was done. lives: all that is due was done, so what it died of was done after all."""
     while True:
         outbox = tuple(intent for intent in record.outbox if intent.id not in done)
-        known = None if lives and record.dead and record.dead.event in record.inbox else record.dead
+        known = None if lives and not record.unheard else record.dead
         if len(outbox) == len(record.outbox) and (dead or known) == record.dead:
             return record
         settled = msgspec.structs.replace(record, outbox=outbox, dead=dead or known)

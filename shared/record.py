@@ -75,3 +75,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     def name(self) -> str:
         """The key without its kind."""
         return self.key.split("/", 1)[1]
+
+    @property
+    def unheard(self) -> str:
+        """Id of the event that it died of and that is still to be decided (by a redrive), or empty."""
+        return self.dead.event if self.dead and self.dead.event not in self.inbox else ""

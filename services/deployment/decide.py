@@ -140,7 +140,7 @@ def _rollback(release: Release, request: RollbackRequested) -> bool:
 def _deprecated(release: Release, deprecated: ModelDeprecated) -> bool:
     if deprecated.by == "deployment" or release.version(deprecated.version) is None:
         return False
-    release.withdraw(deprecated.version)
+    release.withdraw(deprecated.version, f"{deprecated.reason} ({deprecated.by})")
     return True
 
 

@@ -140,10 +140,15 @@ class Release:
             self._speak(self._replaced(old, name, reason or f"replaced by {name}"), old)
             self.stop(old, "retired", drain_seconds)
 
-    def withdraw(self, name: str) -> None:
-        """An operator deprecated it: it answers no more, at once."""
+    def withdraw(self, name: str, reason: str) -> None:
+        """An operator deprecated it: it answers no more, at once.
+
+        Of a live one that is said again: the registry may have heard of the deprecation before it heard that
+        this version went live.
+        """
         if self.live == name:
             self._data["live"] = ""
+            self._speak(self._replaced(name, "", reason), name)
         if self._data["wanted"] == name:
             self._data["wanted"] = ""
         self.stop(name, "retired")

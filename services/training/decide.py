@@ -16,6 +16,7 @@ from events.training_finished import TrainingFinished
 from events.training_progressed import TrainingProgressed
 from events.training_started import TrainingStarted
 from events.workload_changed import WorkloadChanged
+from shared.errors import Retry
 from shared.experiment.check import Checked, check
 from shared.identity import model_id, workload_name
 from shared.record import Record
@@ -34,6 +35,10 @@ def key(event: Event) -> str | None:
 def decide(record: Record, event: Event, now: datetime) -> Decision | None:
     """See the module."""
     payload = decode(event)
+    if isinstance(payload, WorkloadChanged) and record.unheard not in ("", event.id):
+        raise Retry(
+            f"{record.key} is dead: what its pod said may lie among the dead letters; redrive that first"
+        )
     handlers: dict[type, Callable[[Record, Any, datetime], Decision | None]] = {
         ConfigCommitted: _committed,
         TrainingProgressed: _progressed,
@@ -80,7 +85,6 @@ def _started(record: Record, committed: ConfigCommitted, checked: Checked, now: 
     return Decision(
         status="TRAINING",
         data=data,
-        says=(Speech(started, record.key),),
         wishes=(Wish("launch", encode(started)),),
     )
 
@@ -121,7 +125,9 @@ def _checkpoint(record: Record, checkpoint: CheckpointWritten, _now: datetime) -
 
 
 def _finished(record: Record, finished: TrainingFinished, now: datetime) -> Decision | None:
-    if record.status != "TRAINING":
+    # That its weights are there holds whatever the cluster said of its job before.
+    over = finished.outcome == "succeeded" and record.status == "FAILED"
+    if record.status != "TRAINING" and not over:
         return None
     if finished.outcome == "preempted":
         preemptions = [

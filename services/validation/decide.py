@@ -14,6 +14,7 @@ from events.model_validated import Gate, ModelValidated
 from events.parts import Artifact, ModelVersion, Origin
 from events.training_started import TrainingStarted
 from events.workload_changed import WorkloadChanged
+from shared.errors import Retry
 from shared.record import Record
 from shared.service import Decision, Wish
 
@@ -35,6 +36,10 @@ def key(event: Event) -> str | None:
 def decide(record: Record, event: Event, now: datetime) -> Decision | None:
     """See the module."""
     payload = decode(event)
+    if isinstance(payload, WorkloadChanged) and record.unheard not in ("", event.id):
+        raise Retry(
+            f"{record.key} is dead: what its pod said may lie among the dead letters; redrive that first"
+        )
     handlers: dict[type, Callable[[Record, Any], Decision | None]] = {
         TrainingStarted: _begun,
         ModelRegistered: _registered,
@@ -95,7 +100,7 @@ def _measured(record: Record, finished: EvaluationFinished) -> Decision | None:
 def _workload(record: Record, change: WorkloadChanged) -> Decision | None:
     """A measuring job that died without a word counts as a measurement that failed."""
     role: Role = TUNED if f"-{TUNED}-" in f"{change.name}-" else BASE
-    if change.phase not in ("failed", "succeeded"):
+    if change.phase not in ("failed", "succeeded") or role in record.data.get("results", {}):
         return None
     cause = f"{change.reason}: {change.message}" if change.reason else "the job ended without a word"
     finished = EvaluationFinished(key=record.name, role=role, outcome="failed", cause=cause)

@@ -105,7 +105,7 @@ class FakeCluster:
             attempt=facts.pop("attempt", 1),
             **facts,
         )
-        self._world.say(change, f"workloads/{workload.name}", source="/kuznia/cluster")
+        self._world.say(change, workload.key, source="/kuznia/cluster")
 
     def ready(self, workload: Workload) -> None:
         """A server answers, at a new address."""

@@ -16,7 +16,9 @@ from shared.ports.cluster import Workload
 from shared.reaction import Commit, Perform, Publish
 from shared.record import Do, Record, Say
 
-OUTSIDERS = frozenset({"push-received", "model-approved", "model-rejected", "rollback-requested"})
+OUTSIDERS = frozenset(
+    {"push-received", "model-approved", "model-rejected", "rollback-requested", "retry-requested"}
+)
 RUN_ENDS = frozenset({"REJECTED", "SUCCEEDED", "FAILED"})
 RUNNING = frozenset({"starting", "ready", "live"})
 
@@ -33,6 +35,7 @@ class Checks:
         self.finals: dict[str, str] = {}  # run -> digest of the weights its pod really made
         self.approvals: set[tuple[str, str, str, str]] = set()  # model_id, version, weights, card
         self.refusable: set[str] = set()  # ids of events that people said and that may be refused
+        self.measured: dict[tuple[str, str], str] = {}  # evaluation and role -> outcome its pod said first
         self._intents: set[str] = set()
         self._workloads: Counter[tuple[str, ...]] = Counter()
         self._handled: set[tuple[str, str]] = set()
@@ -164,9 +167,9 @@ class Checks:
             return
         what = (workload.module, workload.key, str(workload.document.get("role", "")))
         self._workloads[what] += 1
-        if self._workloads[what] > 1:
-            raise Violation(f"I1: a second {workload.name} for {workload.key}")
         record = self._world.store.load(workload.key)
+        if self._workloads[what] > 1 + len(record.data.get("retries", [])):
+            raise Violation(f"I1: a second {workload.name} for {workload.key}")
         if not any(isinstance(i, Do) for i in record.outbox):
             raise Violation(f"I4: {workload.name} was asked for, and {workload.key} owes nothing")
         if workload.module == "services.training.pod":
@@ -221,10 +224,13 @@ class Checks:
                 raise Violation(f"I5: run {run} of an accepted push is {record.status or 'lost'}")
             if content.kind == "faulty" and record.status != "REJECTED":
                 raise Violation(f"I5: faulty run {run} is {record.status}")
-        for run in self._world.store.list("runs"):
-            if run.status == "SUCCEEDED":
-                model = run.data["model"]
-                self._version(f"{model['model_id']}@{model['version']}")
+        for run in self._world.store.list("runs", status="SUCCEEDED"):
+            model = run.data["model"]
+            self._version(f"{model['model_id']}@{model['version']}")
+        for model in self._world.store.list("models"):
+            run = load(f"runs/{model.data['run_id']}")
+            if run.status != "SUCCEEDED":
+                raise Violation(f"I5: {model.key} is registered, and its run is {run.status}")
 
     def _version(self, key: str) -> None:
         model, evaluation = self._world.store.load(f"models/{key}"), self._world.store.load(f"evaluations/{key}")
@@ -232,6 +238,10 @@ class Checks:
             raise Violation(f"I5: {key} was trained, and is not registered")
         if model.data["manifest_digest"] != self.finals[model.data["run_id"]]:
             raise Violation(f"I3: {key} is registered with other weights than its run made")
+        for role, result in evaluation.data.get("results", {}).items():
+            said = self.measured.get((key, role))
+            if said and result["outcome"] != said:
+                raise Violation(f"I5: the {role} model of {key} was measured ({said}), and recorded is {result['cause']}")
         if evaluation.status not in ("PASSED", "FAILED"):
             raise Violation(f"I5: the evaluation of {key} is {evaluation.status or 'lost'}")
         if "validation" not in model.data:

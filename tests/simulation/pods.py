@@ -51,6 +51,7 @@ class PodWorld(Protocol):
     def publish(self, place: str, events: Sequence[Event]) -> None: ...
     def chance(self) -> float: ...
     def trained(self, run: str, digest: str) -> None: ...
+    def measured(self, key: str, role: str, outcome: str) -> None: ...
 
 
 Word = float | Exit | Ready
@@ -151,6 +152,7 @@ def _evaluation(workload: Workload, attempt: int, world: PodWorld) -> Script:
     if kind == "failed":
         failed = EvaluationFinished(key=key, role=role, outcome="failed", cause="the set cannot be read")
         yield from say(failed, f"{key}/{role}/failed")
+        world.measured(key, role, "failed")
         return 0
     score = 0.1 if role == "base" else 0.9 if world.chance() < 0.8 else 0.3
     path = f"evaluations/{key}/{role}.json"
@@ -160,6 +162,7 @@ def _evaluation(workload: Workload, attempt: int, world: PodWorld) -> Script:
         key=key, role=role, outcome="succeeded", metrics={"contains": score}, rows=1, uri=path
     )
     yield from say(measured, f"{key}/{role}/succeeded")
+    world.measured(key, role, "succeeded")
     return 0
 
 

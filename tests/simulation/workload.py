@@ -14,6 +14,7 @@ from events.envelope import Event
 from events.model_approved import ModelApproved
 from events.model_deprecated import ModelDeprecated
 from events.model_rejected import ModelRejected
+from events.retry_requested import RetryRequested
 from events.rollback_requested import RollbackRequested
 from services.deployment.release import gates_open
 from services.webhook.missed import look
@@ -58,7 +59,7 @@ class People:
             pushes = min(pushes, self._world.options.pushes)
         for number in range(pushes):
             self._world.at(PUSHING_SECONDS * self._rand.random() * (number > 0), self._push)
-        for act in (self._approve, self._operate, self._redrive):
+        for act in (self._approve, self._operate, self._redrive, self._retry):
             for _ in range(int(5 * self._rand.random())):
                 self._world.at(400 * self._rand.random(), act)
         self._world.at(LOOK_SECONDS, self._look)
@@ -228,6 +229,12 @@ class People:
         for letter in self._world.bus.dead_letters():
             self._world.tell(f"redrive of {letter.event.name} for {letter.service}")
             self._world.bus.redrive(letter.event.id, letter.service)
+
+    def _retry(self) -> None:
+        """Somebody asks for a failed run again."""
+        for run in self._world.store.list("runs", status="FAILED"):
+            if self._rand.random() < 0.4:
+                self.say(RetryRequested(run_id=run.name, by="Ann", reason="again"), run.key)
 
     def settle(self) -> bool:
         """After all is healed: look for missed pushes, redrive what died, approve; True where it did something."""

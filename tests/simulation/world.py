@@ -189,6 +189,9 @@ class World:
     def trained(self, run: str, digest: str) -> None:
         self.checks.finals.setdefault(run, digest)
 
+    def measured(self, key: str, role: str, outcome: str) -> None:
+        self.checks.measured.setdefault((key, role), outcome)
+
     def lend(self, entry: Any) -> Delivery:
         delivery = self.bus.lend(entry)
         if self.newer and self.faults.on:
@@ -363,6 +366,10 @@ class EffectStore:
     def load(self, key: str) -> Record:
         world = self._world
         return world.within("effect.load", lambda: world.load(key))
+
+    def list(self, kind: str, *, status: str = "") -> Sequence[Record]:
+        world = self._world
+        return world.within("effect.load", lambda: world.store.list(kind, status=status))
 
     def commit(self, record: Record) -> Record:
         world = self._world

@@ -125,7 +125,7 @@ def changed(workload: Workload, state: State, now: datetime) -> Event:
         id=event_id(cause, workload_changed.NAME, state.phase + state.reason),
         name=workload_changed.NAME,
         source=SOURCE,
-        subject=f"workloads/{workload.name}",
+        subject=workload.key,  # that of its pod's own words, so that its end is heard after them
         time=now,
         data=encode(payload),
         traceparent=str(workload.document.get("traceparent", "")),
