@@ -97,12 +97,16 @@ def give_up(service: Service, event: Event, cause: str) -> Reaction:
     key = _addressed(service, event)
     if key is None:
         return None
-    now = yield Now()
-    record = yield Load(key)
-    if record.revision == 0 or record.unheard or _is_done(record, event):
-        return None  # the first death is told; and an attempt that was thought lost may have done it all
-    dead = Dead(event=event.id, cause=cause, at=now)
-    return (yield from _settle(record, [], dead))
+    dead = Dead(event=event.id, cause=cause, at=(yield Now()))
+    while True:
+        record: Record = yield Load(key)
+        if record.revision == 0 or record.unheard or _is_done(record, event):
+            return None  # the first death is told; and an attempt that was thought lost may have done it all
+        try:
+            written: Record = yield Commit(msgspec.structs.replace(record, dead=dead))
+        except Conflict:
+            continue
+        return written
 
 
 def _is_done(record: Record, event: Event) -> bool:
