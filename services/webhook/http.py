@@ -3,37 +3,26 @@
 from __future__ import annotations
 
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from services.webhook.receive import Answer, Receiver
+from shared.web.body import body_of
 
-PATH = "/webhooks/github"
+PATH = "/webhooks/github"  # of the local hook, and of every forge that is not named
 
 
 def route(receiver: Receiver, limit: int) -> Route:
-    """POST /webhooks/github. limit: bytes of a body that are read at most."""
+    """POST /webhooks/<forge>. limit: bytes of a body that are read at most."""
 
     async def receive(request: Request) -> JSONResponse:
-        body = await _body(request, limit)
+        body = await body_of(request, limit)
         headers = {name.lower(): value for name, value in request.headers.items()}
-        return _response(await run_in_threadpool(receiver.receive, headers, body))
+        forge = request.path_params["forge"]
+        return _response(await run_in_threadpool(receiver.receive, headers, body, forge))
 
-    return Route(PATH, receive, methods=["POST"])
-
-
-async def _body(request: Request, limit: int) -> bytes:
-    """The body, or its first `limit` + 1 bytes: enough to know that it is too long."""
-    chunks = bytearray()
-    try:
-        async for chunk in request.stream():
-            chunks += chunk
-            if len(chunks) > limit:
-                break
-    except ClientDisconnect:
-        return b""
-    return bytes(chunks)
+    return Route("/webhooks/{forge}", receive, methods=["POST"])
 
 
 def _response(answer: Answer) -> JSONResponse:

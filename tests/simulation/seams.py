@@ -45,7 +45,7 @@ def placed(mirror: Callable[[Any], Any], heads: Callable[[str], dict[str, str]],
     changes: list[tuple[Any, str, Any]] = [
         (webhook, "Mirror", mirror),
         (missed, "remote_heads", heads),
-        (receive, "webhook_secret", lambda _home, _name: SECRET),
+        (receive, "webhook_secrets", lambda _home, _name, _now: (SECRET,)),
         (training, "check", remembered_check),
     ]
     if not cards_whole:

@@ -1,0 +1,1 @@
+"""HTTP with others: reading what they send, asking what they know."""
