@@ -150,9 +150,8 @@ def _is_there(home: Snapshot, wanted: Snapshot, made: Rebuilt) -> bool:
     if not home.records:
         return False
     there = {record.key: record for record in home.records}
-    lines = [
-        f"{key}: is here and not in the file" for key in sorted(set(there) - {r.key for r in wanted.records})
-    ]
+    known = {*made.records, *(record.key for record in wanted.records)}
+    lines = [f"{key}: is here and not in the file" for key in sorted(set(there) - known)]
     for key, record in made.records.items():
         lines += differing(record, there.get(key, Record(key=key)))
     if lines:
