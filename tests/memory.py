@@ -64,9 +64,12 @@ class MemoryStore:
         ]
 
     def snapshot(self) -> dict[str, Record]:
-        """All records, without what only counts writes."""
+        """All records, without what only tells of what was heard."""
         found = [self.load(key) for key in sorted(self._bodies)]
-        return {record.key: msgspec.structs.replace(record, revision=0, inbox=()) for record in found}
+        return {
+            record.key: msgspec.structs.replace(record, revision=0, inbox=(), updated_at=None)
+            for record in found
+        }
 
 
 class _Pending(msgspec.Struct):

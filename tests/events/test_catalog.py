@@ -53,7 +53,7 @@ def test_every_event_of_the_design_is_there():
     assert set(definitions()) == {
         "card-rendered", "checkpoint-written", "config-committed", "deployment-failed", "evaluation-finished",
         "model-approved", "model-deployed", "model-deprecated", "model-registered", "model-rejected",
-        "model-validated", "push-received", "rollback-requested", "training-finished", "training-progressed",
+        "model-validated", "push-received", "retry-requested", "rollback-requested", "training-finished", "training-progressed",
         "training-started", "workload-changed",
     }  # fmt: skip
 

@@ -196,7 +196,7 @@ def test_an_effect_that_fails_for_good_is_told_in_the_record_too(house: House):
     house.toy.makes = failing(Retry("no room", after=0.01), times=1000)
     house.start()
     house.say("bad")
-    assert soon(lambda: house.local.bus.dead_letters())
+    assert soon(house.local.bus.dead_letters)
     dead = house.record("bad").dead
     assert dead is not None
     assert (dead.event, dead.cause) == ("e-bad", "Retry: no room")
@@ -206,7 +206,7 @@ def test_refused_it_is_buried_at_once(house: House):
     house.toy.decides = failing(Reject("it names no model"), times=1000)
     house.start()
     house.say("bad")
-    assert soon(lambda: house.local.bus.dead_letters())
+    assert soon(house.local.bus.dead_letters)
     assert [(letter.cause, letter.attempts) for letter in house.local.bus.dead_letters()] == [
         ("it names no model", 1)
     ]
@@ -216,7 +216,7 @@ def test_redriven_it_is_done(house: House):
     house.toy.decides = failing(Reject("no"), times=1)
     house.start()
     house.say("bad")
-    assert soon(lambda: house.local.bus.dead_letters())
+    assert soon(house.local.bus.dead_letters)
     assert house.local.bus.redrive("e-bad", "toy")
     assert soon(lambda: house.done("bad"))
 
@@ -224,7 +224,7 @@ def test_redriven_it_is_done(house: House):
 def test_a_payload_that_is_none_is_buried_at_once(house: House):
     house.start()
     house.local.bus.publish([msgspec.structs.replace(heard("bad"), data={"mood": "bad"})])
-    assert soon(lambda: house.local.bus.dead_letters())
+    assert soon(house.local.bus.dead_letters)
     (letter,) = house.local.bus.dead_letters()
     assert "missing required field `model_id`" in letter.cause
     assert letter.attempts == 1
@@ -236,7 +236,7 @@ def test_a_bug_in_reading_the_key_ends_in_the_dead_letters(house: House):
 
     house.start(msgspec.structs.replace(house.toy.service, key=key))
     house.say("bad")
-    assert soon(lambda: house.local.bus.dead_letters())
+    assert soon(house.local.bus.dead_letters)
     (letter,) = house.local.bus.dead_letters()
     assert (letter.cause, letter.attempts) == ("ZeroDivisionError: no key", 3)
 
@@ -335,7 +335,7 @@ def test_closing_waits_for_what_is_in_hand_and_lends_no_more(house: House):
     assert begun.wait(PATIENCE)
     closing = threading.Thread(target=host.close)
     closing.start()
-    assert soon(lambda: host._stop.is_set())
+    assert soon(host._stop.is_set)
     house.say("two")
     assert closing.is_alive()
     go_on.set()

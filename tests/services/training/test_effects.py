@@ -1,0 +1,80 @@
+"""What a run asks for: its version, and its job."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import msgspec
+import pytest
+
+from events.training_finished import TrainingFinished
+from events.training_started import TrainingStarted
+from services.training.effects import GIGABYTE
+from shared.errors import Conflict
+from shared.record import Do, Record
+from shared.service import Ports
+from tests.services.chain import World
+from events.catalog import encode
+from tests.services.words import RUN, SOURCE, started
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+def launch(world: World, wanted: TrainingStarted, ports: Ports | None = None) -> list[object]:
+    do = Do(id="do-1", effect="launch", arguments=encode(wanted), cause="e-1", traceparent="00-trace")
+    effect = world.services["training"].effects(ports or world.ports)["launch"]
+    return [speech.payload for speech in effect(do, Record(key=f"runs/{wanted.run_id}"))]
+
+
+def other(run: str) -> TrainingStarted:
+    return TrainingStarted(run_id=run, model=started().model, origin=started().origin, job=f"train-{run}")
+
+
+def test_the_first_to_ask_owns_the_version_and_gets_its_job(world: World):
+    assert launch(world, started()) == [started()]
+    assert world.store.load("claims/team-x.llm-qa.v1@1.0.0").data == {"run_id": RUN}
+    (workload,) = world.cluster.applied.values()
+    assert (workload.name, workload.service, workload.key, workload.kind) == (
+        f"train-{RUN}", "training", f"runs/{RUN}", "job",
+    )  # fmt: skip
+    assert workload.module == "services.training.pod"
+    assert workload.limits.memory_bytes == 4 * GIGABYTE
+    assert workload.limits.deadline_seconds == 3600
+    assert workload.labels == {"tenant": "team-x", "run": RUN}
+    assert (workload.document["cause"], workload.document["traceparent"]) == ("e-1", "00-trace")
+    assert workload.document["origin"]["source"] == encode(SOURCE)
+
+
+def test_asked_for_twice_it_is_there_once(world: World):
+    assert launch(world, started()) == launch(world, started())
+    assert len(world.cluster.applied) == 1
+
+
+def test_without_resources_there_are_no_limits(world: World):
+    launch(world, started(resources={}))
+    (workload,) = world.cluster.applied.values()
+    assert (workload.limits.memory_bytes, workload.limits.deadline_seconds) == (0, 0)
+
+
+def test_other_content_under_a_taken_version_is_told_how_to_mend_it(world: World):
+    launch(world, started())
+    (word,) = launch(world, other("r-other"))
+    assert isinstance(word, TrainingFinished)
+    assert (word.run_id, word.outcome) == ("r-other", "failed")
+    assert word.cause == (
+        f"version 1.0.0 of team-x.llm-qa.v1 was already made by run {RUN} from other content:"
+        " raise `version` in experiments/llm-qa/model.yaml and push again"
+    )
+    assert len(world.cluster.applied) == 1
+
+
+def test_of_two_at_once_one_gets_it_and_the_other_finds_whose_it_is(world: World):
+    launch(world, started())
+    both_saw_none = SimpleNamespace(load=lambda key: Record(key=key), commit=world.store.commit)
+    with pytest.raises(Conflict):
+        launch(world, other("r-other"), msgspec.structs.replace(world.ports, store=both_saw_none))
+    assert isinstance(launch(world, other("r-other"))[0], TrainingFinished)
