@@ -33,6 +33,8 @@ class Release:
             "previous": known.get("previous", ""),
             "wanted": known.get("wanted", ""),
             "reason": known.get("reason", ""),
+            "asked": known.get("asked", 0),  # how many versions there were when an operator spoke
+            "settled": known.get("settled", 0),  # versions up to this order had their turn
             "versions": {name: dict(version) for name, version in known.get("versions", {}).items()},
         }
         self._says: list[Speech] = []
@@ -70,7 +72,7 @@ class Release:
 
     def want(self, name: str, reason: str) -> None:
         """An operator's word goes before the order of registration, as long as that version can answer."""
-        self._data["wanted"], self._data["reason"] = name, reason
+        self._data.update(wanted=name, reason=reason, asked=len(self._data["versions"]))
 
     def start(self, name: str) -> None:
         """Ask for its engine, unless one is up; every start has a name of its own."""
@@ -102,8 +104,7 @@ class Release:
 
     def switch_if_due(self, drain_seconds: float) -> None:
         """The wanted version takes over, else the newest, once it answers and every gate is open."""
-        name = self._next()
-        if name:
+        while name := self._next():
             self._switch(name, drain_seconds)
         for older in [older for older in self._data["versions"] if self._superseded(older)]:
             self._speak(self._replaced(older, self.live, f"{self.live} went live before it"), older)
@@ -115,7 +116,7 @@ class Release:
             return self._data["wanted"] if self._may_answer(wanted) else ""
         able = [name for name, version in self._data["versions"].items() if self._may_answer(version)]
         newest = max(able, key=self._order, default="")
-        return newest if newest and self._order(newest) > self._order(self.live) else ""
+        return newest if self._order(newest) > self._data["settled"] else ""
 
     def _may_answer(self, version: Mapping[str, Any]) -> bool:
         return version["state"] == "ready" and gates_open(version)
@@ -126,15 +127,18 @@ class Release:
         return int(version["order"]) if version else 0
 
     def _superseded(self, name: str) -> bool:
-        """Whether its engine runs in vain: a newer version is live, and no operator wants this one."""
+        """Whether its engine runs in vain: a newer version is live, or one that an operator preferred."""
         waits = self._data["versions"][name]["state"] in ("starting", "ready")
-        return waits and name != self._data["wanted"] and self._order(name) < self._order(self.live)
+        return waits and name != self._data["wanted"] and self._order(name) <= self._data["settled"]
 
     def _switch(self, name: str, drain_seconds: float) -> None:
         version, old = self._data["versions"][name], self.live
         reason = self._data["reason"] if name == self._data["wanted"] else ""
         version["state"] = "live"
+        asked = self._data["asked"] if name == self._data["wanted"] else 0
+        settled = max(self._data["settled"], self._order(name), asked)
         self._data.update(live=name, previous=old or self._data["previous"], wanted="", reason=reason)
+        self._data["settled"] = settled
         self._speak(self._deployed(name, version, old), name)
         if old:
             self._speak(self._replaced(old, name, reason or f"replaced by {name}"), old)
@@ -151,7 +155,10 @@ class Release:
             self._speak(self._replaced(name, "", reason), name)
         if self._data["wanted"] == name:
             self._data["wanted"] = ""
-        self.stop(name, "retired")
+        if (
+            self._data["versions"][name]["state"] != "refused"
+        ):  # a person's or the gates' word outlives this one
+            self.stop(name, "retired")
 
     def decision(self) -> Decision:
         """What follows from all that was done to it."""
