@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import msgspec
 import pytest
 
+from events.catalog import encode
 from events.training_finished import TrainingFinished
 from events.training_started import TrainingStarted
 from services.training.effects import GIGABYTE
@@ -15,7 +16,6 @@ from shared.errors import Conflict
 from shared.record import Do, Record
 from shared.service import Ports
 from tests.services.chain import World
-from events.catalog import encode
 from tests.services.words import RUN, SOURCE, started
 
 
