@@ -5,31 +5,20 @@ Order: within a service, an event waits until every earlier one of the same subj
 
 from __future__ import annotations
 
-import secrets
-import sqlite3
 import threading
 import time
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 
 import msgspec
 
 from events.envelope import Event
-from shared.local.sqlite import Database
+from shared.local import statements
+from shared.local.sqlite import Database, Work
 from shared.ports.bus import DeadLetter, Delivery, Logged, Query
 
-_AT = "service = ? AND position = (SELECT position FROM log WHERE source = ? AND id = ?) AND lease = ?"
 POLL_SECONDS = 0.05  # how soon an event said by another process is noticed
 _decode = msgspec.json.Decoder(Event).decode
-_encode = msgspec.json.Encoder().encode
-
-_DUE = """
-SELECT d.service, d.position, d.attempts, l.body FROM deliveries d JOIN log l USING (position)
-WHERE d.due <= ? AND NOT EXISTS (
-    SELECT 1 FROM deliveries e
-    WHERE e.service = d.service AND e.subject = d.subject AND e.position < d.position)
-ORDER BY d.due LIMIT ?
-"""
 
 
 class SqliteBus:
@@ -49,9 +38,8 @@ class SqliteBus:
 
     def publish(self, events: Sequence[Event]) -> None:
         """See `Bus.publish`."""
-        now = time.time()
-        self._database.write(lambda connection: _publish(connection, events, now))
-        self._bell.set()
+        self._database.write(lambda connection: statements.publish(connection, events))
+        self.ring()
 
     def lease(self, limit: int, wait: float) -> Sequence[Delivery]:
         """See `Bus.lease`."""
@@ -62,25 +50,22 @@ class SqliteBus:
                 return []
             version = self._database.version()
             if self._any_due():
-                return self._database.write(lambda c: _lease(c, limit, self._lease_seconds))
+                return self._lend(limit)
             if not self._wait_for_news(version, deadline):
                 return []
 
     def ack(self, delivery: Delivery) -> bool:
         """See `Bus.ack`."""
-        return self._change(f"DELETE FROM deliveries WHERE {_AT}", _address(delivery))
+        return self._settle(lambda connection: statements.ack(connection, delivery))
 
     def retry(self, delivery: Delivery, after: float, error: str) -> bool:
         """See `Bus.retry`."""
-        sql = f"UPDATE deliveries SET due = ?, lease = '', error = ? WHERE {_AT}"
-        return self._change(sql, (time.time() + after, error, *_address(delivery)))
+        due = time.time() + after
+        return self._settle(lambda connection: statements.retry(connection, delivery, due, error))
 
     def bury(self, delivery: Delivery, cause: str) -> bool:
         """See `Bus.bury`."""
-        at = datetime.now(UTC).isoformat()
-        buried = self._database.write(lambda connection: _bury(connection, delivery, cause, at))
-        self._bell.set()
-        return buried
+        return self._settle(lambda connection: statements.bury(connection, delivery, cause))
 
     def log(self, query: Query) -> Sequence[Logged]:
         """See `Bus.log`."""
@@ -112,15 +97,15 @@ class SqliteBus:
 
     def redrive(self, event_id: str, service: str) -> bool:
         """See `Bus.redrive`."""
-        now = time.time()
-        redriven = self._database.write(lambda connection: _redrive(connection, event_id, service, now))
-        self._bell.set()
+        redriven = self._database.write(lambda connection: statements.redrive(connection, event_id, service))
+        self.ring()
         return redriven
 
     def expire_leases(self) -> None:
         """Take back all that is lent. Only for one who knows that nobody else works: the holder of the home."""
         sql = "UPDATE deliveries SET due = ?, lease = '' WHERE lease <> ''"
-        self._change(sql, (time.time(),))
+        self._database.write(lambda connection: connection.execute(sql, (time.time(),)))
+        self.ring()
 
     def pending(self) -> int:
         """How many deliveries are still to be done."""
@@ -132,9 +117,26 @@ class SqliteBus:
         self._stopping.set()
         self._bell.set()
 
+    def ring(self) -> None:
+        """Let a waiting `lease` look again."""
+        self._bell.set()
+
+    def _lend(self, limit: int) -> list[Delivery]:
+        # A power cut may undo it: then nothing was lent.
+        return self._database.write(
+            lambda connection: statements.lease(connection, limit, self._lease_seconds), durable=False
+        )
+
+    def _settle(self, work: Work[bool]) -> bool:
+        """A power cut may undo it: then it is delivered again, which an inbox makes harmless."""
+        settled = self._database.write(work, durable=False)
+        self.ring()
+        return settled
+
     def _any_due(self) -> bool:
-        rows = self._database.read(lambda connection: connection.execute(_DUE, (time.time(), 1)).fetchall())
-        return bool(rows)
+        sql = "SELECT 1 FROM deliveries WHERE head = 1 AND due <= ? LIMIT 1"
+        now = time.time()
+        return self._database.read(lambda connection: connection.execute(sql, (now,)).fetchone()) is not None
 
     def _wait_for_news(self, version: int, deadline: float) -> bool:
         """Sleep until something may be due; False once the deadline has passed, or the bell told to stop."""
@@ -147,92 +149,18 @@ class SqliteBus:
         return False
 
     def _next_due(self) -> float | None:
-        sql = "SELECT min(due) FROM deliveries WHERE due > ?"
+        sql = "SELECT min(due) FROM deliveries WHERE head = 1 AND due > ?"
         row = self._database.read(lambda connection: connection.execute(sql, (time.time(),)).fetchone())
         return None if row[0] is None else float(row[0])
-
-    def _change(self, sql: str, parameters: Sequence[object]) -> bool:
-        changed = self._database.write(lambda connection: connection.execute(sql, parameters).rowcount)
-        self._bell.set()
-        return changed > 0
-
-
-def _publish(connection: sqlite3.Connection, events: Sequence[Event], now: float) -> None:
-    for event in events:
-        cursor = connection.execute(
-            "INSERT OR IGNORE INTO log (id, source, name, subject, time, body) VALUES (?, ?, ?, ?, ?, ?)",
-            (event.id, event.source, event.name, event.subject, _moment(event.time), _encode(event)),
-        )
-        if cursor.rowcount:
-            _fan_out(connection, event, cursor.lastrowid or 0, now)
-
-
-def _fan_out(connection: sqlite3.Connection, event: Event, position: int, now: float) -> None:
-    connection.execute(
-        "INSERT INTO deliveries (service, position, subject, due)"
-        " SELECT service, ?, ?, ? FROM subscriptions WHERE name = ?",
-        (position, event.subject or event.id, now, event.name),
-    )
-
-
-def _lease(connection: sqlite3.Connection, limit: int, seconds: float) -> list[Delivery]:
-    now = time.time()
-    lent = []
-    for service, position, attempts, body in connection.execute(_DUE, (now, limit)).fetchall():
-        lease = secrets.token_hex(8)
-        connection.execute(
-            "UPDATE deliveries SET lease = ?, due = ?, attempts = attempts + 1 WHERE service = ? AND position = ?",
-            (lease, now + seconds, service, position),
-        )
-        lent.append(Delivery(event=_decode(body), service=service, lease=lease, attempt=attempts + 1))
-    return lent
-
-
-def _bury(connection: sqlite3.Connection, delivery: Delivery, cause: str, at: str) -> bool:
-    row = connection.execute(
-        f"DELETE FROM deliveries WHERE {_AT} RETURNING position, attempts", _address(delivery)
-    ).fetchone()
-    if row is None:
-        return False
-    connection.execute(
-        "INSERT OR REPLACE INTO dead (service, position, cause, attempts, at) VALUES (?, ?, ?, ?, ?)",
-        (delivery.service, row[0], cause, row[1], at),
-    )
-    return True
-
-
-def _redrive(connection: sqlite3.Connection, event_id: str, service: str, now: float) -> bool:
-    row = connection.execute(
-        "DELETE FROM dead WHERE service = ? AND position IN (SELECT position FROM log WHERE id = ?)"
-        " RETURNING position",
-        (service, event_id),
-    ).fetchone()
-    if row is None:
-        return False
-    connection.execute(
-        "INSERT OR IGNORE INTO deliveries (service, position, subject, due)"
-        " SELECT ?, position, CASE subject WHEN '' THEN id ELSE subject END, ? FROM log WHERE position = ?",
-        (service, now, row[0]),
-    )
-    return True
-
-
-def _address(delivery: Delivery) -> tuple[str, str, str, str]:
-    return delivery.service, delivery.event.source, delivery.event.id, delivery.lease
 
 
 def _conditions(query: Query) -> tuple[list[str], list[object]]:
     asked: list[tuple[str, object]] = [
         ("name = ?", query.name),
         ("subject = ?", query.subject),
-        ("time >= ?", _moment(query.since) if query.since else ""),
-        ("time < ?", _moment(query.until) if query.until else ""),
+        ("time >= ?", statements.moment(query.since) if query.since else ""),
+        ("time < ?", statements.moment(query.until) if query.until else ""),
     ]
     given = [(sql, value) for sql, value in asked if value]
     position = "position < ?" if query.newest and query.after else "position > ?"
     return [position, *(sql for sql, _ in given)], [query.after, *(value for _, value in given)]
-
-
-def _moment(time: datetime) -> str:
-    """In UTC, so that moments of all zones can be compared as text."""
-    return time.astimezone(UTC).isoformat()

@@ -11,7 +11,7 @@ import msgspec
 
 from shared.errors import Conflict
 from shared.lifecycle import guard
-from shared.local.schema import SCHEMA
+from shared.local.schema import SCHEMA, upgrade
 from shared.local.sqlite import Database
 from shared.record import Record
 
@@ -64,7 +64,7 @@ class SqliteStore:
 
 def open_database(path: Path) -> Database:
     """The file that holds bus and store; made with its tables if absent. Raises Retry."""
-    return Database(path, SCHEMA)
+    return Database(path, SCHEMA, upgrade)
 
 
 def _load(connection: sqlite3.Connection, key: str) -> Record:
