@@ -41,7 +41,8 @@ def look(store: Store, bus: Bus, clock: Clock) -> int:
 
 
 def _missed(store: Store, repository: Record, branch: str, heads: dict[str, str]) -> PushReceived | None:
-    known = store.load(f"branches/{repository.name}/{branch}").data.get("head", NO_COMMIT)
+    record = store.load(f"branches/{repository.name}/{branch}")
+    known = record.data.get("head", NO_COMMIT)
     head = heads.get(branch)
     if head is None or head == known:
         return None
@@ -51,6 +52,6 @@ def _missed(store: Store, repository: Record, branch: str, heads: dict[str, str]
         branch=branch,
         before=known,
         after=head,
-        delivery=f"missed-{known}-{head}",
+        delivery=f"missed-{branch}-{known}-{head}-{record.revision}",  # a branch may go the same way twice
         forge="git",
     )
