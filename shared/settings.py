@@ -18,6 +18,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """home: state of this installation (KUZNIA_HOME, default `.kuznia` here). cache: heavy parts shared by
     all installations of this user ($XDG_CACHE_HOME/kuznia). Ports: KUZNIA_PORT for console, registry and
     webhook, KUZNIA_GATEWAY_PORT for the gateway; 0 takes a free one. warm: keep a trainer process warm.
+    ready_seconds: how long an engine may load before it counts as failed.
     """
 
     home: Path
@@ -30,6 +31,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     lease_seconds: float = 60
     reconcile_seconds: float = 5
     drain_seconds: float = 5
+    ready_seconds: float = 600
     max_body_bytes: int = 25 * 1024 * 1024
 
     @property
@@ -63,6 +65,7 @@ _NUMBERS = {
     "lease_seconds": float,
     "reconcile_seconds": float,
     "drain_seconds": float,
+    "ready_seconds": float,
     "max_body_bytes": int,
 }
 

@@ -9,7 +9,6 @@ from shared.ports.cluster import Limits, Workload
 from shared.record import Do, Record
 from shared.service import Effect, Ports, Speech
 
-READY_SECONDS = 600.0
 GRACE_SECONDS = 60.0
 READY_PATH = "/docs"  # LLaMA-Factory's API has no health route; this one answers without the key
 
@@ -18,7 +17,7 @@ def effects(ports: Ports) -> Mapping[str, Effect]:
     """`serve` and `stop`, both idempotent under the release's name."""
 
     def serve(do: Do, record: Record) -> Sequence[Speech]:
-        ports.cluster.apply(_workload(do, record))
+        ports.cluster.apply(_workload(do, record, ports.settings.ready_seconds))
         return []
 
     def stop(do: Do, _record: Record) -> Sequence[Speech]:
@@ -28,7 +27,7 @@ def effects(ports: Ports) -> Mapping[str, Effect]:
     return {"serve": serve, "stop": stop}
 
 
-def _workload(do: Do, record: Record) -> Workload:
+def _workload(do: Do, record: Record, ready_seconds: float) -> Workload:
     version: dict[str, Any] = record.data["versions"][do.arguments["version"]]
     release = do.arguments["release"]
     document = {
@@ -49,7 +48,7 @@ def _workload(do: Do, record: Record) -> Workload:
         kind="server",
         module="services.deployment.pod",
         document=document,
-        limits=Limits(deadline_seconds=READY_SECONDS, grace_seconds=GRACE_SECONDS),
+        limits=Limits(deadline_seconds=ready_seconds, grace_seconds=GRACE_SECONDS),
         ready_path=READY_PATH,
         labels={"tenant": version["tenant"], "model": record.name},
     )

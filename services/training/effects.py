@@ -57,7 +57,7 @@ def _taken(started: TrainingStarted, holder: str) -> TrainingFinished:
 def _workload(started: TrainingStarted, do: Do, key: str) -> Workload:
     resources: dict[str, Any] = started.origin.manifest.get("resources", {})
     limits = Limits(
-        memory_bytes=int(resources.get("memory_gb") or 0) * GIGABYTE,
+        memory_bytes=int(float(resources.get("memory_gb") or 0) * GIGABYTE),
         deadline_seconds=float(resources.get("hours") or 0) * 3600,
     )
     document = {

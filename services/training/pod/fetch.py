@@ -29,13 +29,14 @@ def fetch(run: Run) -> Path:
     path = run.work / "effective.yaml"
     path.write_text(text, encoding="utf-8")
     if run.leads:
-        run.ports.artifacts.write(f"{run.prefix}/effective.yaml", text.encode())
+        place = f"{run.prefix}/effective.yaml"
+        Patience().insist("keeping the config", lambda: run.ports.artifacts.write(place, text.encode()))
     return path
 
 
-def variables(run: Run) -> dict[str, str]:
+def variables(run: Run, threads: int) -> dict[str, str]:
     """The trainer's variables: the platform's, and torchrun's where the run has several GPUs or nodes."""
-    env = trainer_environment(run.trainer, run.document.threads)
+    env = trainer_environment(run.trainer, threads)
     gpus = int(run.document.resources.get("gpus") or 0)
     nodes = int(run.document.resources.get("nodes") or 1)
     if gpus > 1 or nodes > 1:

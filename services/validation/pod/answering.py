@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,15 @@ from shared.forge.process import Running, Work, start
 from shared.forge.warm import INSIDE
 from shared.podkit.bases import trainer_environment
 from shared.podkit.causes import TAIL_LINES, explain
+from shared.podkit.cores import allotted
 from shared.podkit.echo import Echo
 from shared.podkit.machine import visible_gpus
+from shared.podkit.patience import Patience
 from shared.podkit.tail import last_lines
 from shared.podkit.weights import place
 
 BEAT_SECONDS = 0.2
+HEAD_START_SECONDS = 2.0
 
 
 def answers(run: Run, questions: EvaluationSet) -> list[Answer]:
@@ -33,9 +37,14 @@ def answers(run: Run, questions: EvaluationSet) -> list[Answer]:
             return msgspec.json.decode(run.ports.artifacts.read(kept), type=list[Answer])
         except FileNotFoundError:
             pass
-    found = _generate(run, questions)
+    if run.document.role == "base":  # is asked for together with the training, and is the less urgent one
+        time.sleep(0.0 if run.document.threads else HEAD_START_SECONDS)
+    share = 0.5 if run.document.role == "base" else 1.0
+    with allotted(run.ports.settings, run.document.threads, share=share, check=run.stopping.check) as threads:
+        found = _generate(run, questions, threads)
     if kept:
-        run.ports.artifacts.write(kept, msgspec.json.encode(found))
+        content = msgspec.json.encode(found)
+        Patience().insist("keeping the answers", lambda: run.ports.artifacts.write(kept, content))
     return found
 
 
@@ -55,7 +64,7 @@ def _cache(run: Run, questions: EvaluationSet) -> str:
     return f"evaluations/base/{hashlib.sha256(chr(10).join(parts).encode()).hexdigest()}.json"
 
 
-def _generate(run: Run, questions: EvaluationSet) -> list[Answer]:
+def _generate(run: Run, questions: EvaluationSet, threads: int) -> list[Answer]:
     target, log = run.work / "answers.jsonl", run.work / "generate.log"
     for old in (target, log):
         old.unlink(missing_ok=True)
@@ -70,7 +79,7 @@ def _generate(run: Run, questions: EvaluationSet) -> list[Answer]:
     }
     asked = run.work / "request.json"
     asked.write_bytes(msgspec.json.encode(request))
-    env = trainer_environment(run.trainer, run.document.threads)
+    env = trainer_environment(run.trainer, threads)
     work = Work(argv=("generate", str(asked)), env=env, cwd=run.work, log=log)
     running = start(work, trainer=run.trainer, home=run.ports.settings.home)
     run.stopping.forward(running.kill)  # half an evaluation is worth nothing

@@ -101,7 +101,8 @@ def _finished(run: Run, questions: EvaluationSet, found: list[Answer]) -> Evalua
         "groups": groups,
         "answers": _table(questions, found, scored),
     }
-    stored = run.ports.artifacts.write(run.result, msgspec.json.format(msgspec.json.encode(document)))
+    content = msgspec.json.format(msgspec.json.encode(document))
+    stored = Patience().insist("keeping the result", lambda: run.ports.artifacts.write(run.result, content))
     sys.stdout.write(f"{run.document.role}: {len(scored)} rows, {metrics}\n")
     return EvaluationFinished(
         key=run.document.key,
