@@ -1,6 +1,6 @@
 """The model card of a version is written.
 
-said by: cards · heard by: registration, deployment · subject: models/<key>
+said by: cards · heard by: registration, deployment, outbound · subject: models/<key>
 """
 
 from __future__ import annotations

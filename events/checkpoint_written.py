@@ -1,6 +1,7 @@
 """A checkpoint lies in the artifact store, complete and verified.
 
-said by: the pod, after the upload's manifest · heard by: training, registration · subject: runs/<run_id>
+said by: the pod, after the upload's manifest
+heard by: training, registration, outbound · subject: runs/<run_id>
 """
 
 from __future__ import annotations

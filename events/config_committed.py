@@ -1,6 +1,6 @@
 """An experiment folder has new content on a watched branch.
 
-said by: webhook, CLI, other systems · heard by: training · subject: runs/<run_id>
+said by: webhook, CLI, other systems · heard by: training, outbound · subject: runs/<run_id>
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A model version could not be brought to answer; what answered before still does.
 
-said by: deployment · heard by: registration, console · subject: models/<key>
+said by: deployment · heard by: registration, console, status, outbound · subject: models/<key>
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """One model was run over one evaluation set.
 
-said by: the evaluation pod · heard by: validation · subject: evaluations/<key>
+said by: the evaluation pod · heard by: validation, outbound · subject: evaluations/<key>
 """
 
 from __future__ import annotations

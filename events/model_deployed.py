@@ -1,6 +1,6 @@
 """A model version answers behind the gateway.
 
-said by: deployment · heard by: registration, gateway · subject: models/<key>
+said by: deployment · heard by: registration, gateway, status, outbound · subject: models/<key>
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """A model version is withdrawn from use.
 
-said by: deployment (replaced by a newer one), operators · heard by: registration, gateway, deployment
+said by: deployment (replaced by a newer one), operators
+heard by: registration, gateway, deployment, outbound
 subject: models/<key>
 """
 

@@ -1,6 +1,7 @@
 """A model version stands in the registry, as TRAINED.
 
-said by: registration · heard by: validation, cards, deployment (which warms an engine) · subject: models/<key>
+said by: registration
+heard by: validation, cards, deployment (which warms an engine), outbound · subject: models/<key>
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """A person has rejected the release of a model version, as it is: these weights, this card.
 
-said by: people, through console or CLI · heard by: registration, deployment · subject: models/<key>
+said by: people, through console or CLI
+heard by: registration, deployment, status, outbound · subject: models/<key>
 """
 
 from __future__ import annotations

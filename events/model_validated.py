@@ -1,6 +1,6 @@
 """The evaluation of a model version was judged by its thresholds.
 
-said by: validation · heard by: registration, cards, deployment · subject: models/<key>
+said by: validation · heard by: registration, cards, deployment, status, outbound · subject: models/<key>
 """
 
 from __future__ import annotations

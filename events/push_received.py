@@ -1,7 +1,7 @@
 """A push reached us, verified, and is now durable.
 
 said by: webhook's front door, the local Git hook, the reconciler that looks for missed deliveries
-heard by: webhook · subject: branches/<repository>/<branch>
+heard by: webhook, outbound · subject: branches/<repository>/<branch>
 """
 
 from __future__ import annotations

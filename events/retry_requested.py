@@ -1,6 +1,6 @@
 """An operator wants a failed run to be tried again, from its newest complete checkpoint.
 
-said by: operators · heard by: training · subject: runs/<run_id>
+said by: operators · heard by: training, status, outbound · subject: runs/<run_id>
 """
 
 from __future__ import annotations

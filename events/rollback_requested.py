@@ -1,6 +1,6 @@
 """An operator wants another version of a model to answer.
 
-said by: operators · heard by: deployment · subject: releases/<model_id>
+said by: operators · heard by: deployment, outbound · subject: releases/<model_id>
 """
 
 from __future__ import annotations

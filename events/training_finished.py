@@ -1,6 +1,7 @@
 """A run came to its end, one way or another.
 
-said by: the pod; training itself, where a job vanished without a word · heard by: training, console
+said by: the pod; training itself, where a job vanished without a word
+heard by: training, console, status, outbound
 subject: runs/<run_id>
 """
 

@@ -192,7 +192,7 @@ class World:
         self.clock = ManualClock()
         self.store = MemoryStore()
         self.bus = MemoryBus(self.clock)
-        self.services = discover()
+        self.services = {name: one for name, one in discover().items() if one.says}  # the others only tell outsiders
         self.cluster = FakeCluster(self)
         self.ports = Ports(
             store=self.store,
