@@ -121,14 +121,26 @@ def _from_log(snapshot: Snapshot, services: Mapping[str, Service], old: _Old) ->
         mine = [decided.event for decided in decisions if decided.event in candidates]
         if not mine:
             continue
-        spared = mine[-1:]  # the last progress is what the record shows
-        out = set(mine) - set(spared)
+        spared = _shown(mine, decisions, old.events, services)
+        out = set(mine) - {spared}
         why = _needed(records[key], decisions, out, old.events, services)
-        needed |= {*spared, *(out if why else ())}
+        needed |= {spared, *(out if why else ())}
         gone |= out
         if why:
             kept.append(why)
     return sorted(gone - needed), kept
+
+
+def _shown(
+    mine: list[str], decisions: list[Decided], events: Mapping[str, Event], services: Mapping[str, Service]
+) -> str:
+    """The last of these events that changed the record: it is what the record shows."""
+    last, before = "", Record(key="/")
+    for step in rebuild(services, events, decisions).steps:
+        if (step.status, step.data) != (before.status, before.data) and step.inbox[-1] in mine:
+            last = step.inbox[-1]
+        before = step
+    return last
 
 
 def _needed(

@@ -29,6 +29,7 @@ from tests.memory import ManualClock
 from tests.services.chain import FakeCluster, Pods, committed, experiment
 
 ATTEMPTS = 3
+CHAIN = ("webhook", "training", "registration", "validation", "cards", "deployment")
 BEGUN = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=2)
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -43,7 +44,7 @@ class Home:
         self.settings = Settings(home=path, cache=path / "cache")
         self.local: LocalPorts = open_ports(self.settings)
         self.store, self.bus, self.operations = self.local.store, self.local.bus, self.local.operations
-        self.services = discover()
+        self.services = {name: discover()[name] for name in CHAIN}
         self.cluster = FakeCluster(self)  # type: ignore[arg-type]
         self.ports = Ports(
             store=self.store,
@@ -137,15 +138,17 @@ class Home:
         return examine(self.patient(**changes), USUAL)
 
     def workloads(self) -> list[Status]:
-        """Jobs have ended well; servers are ready unless they were stopped."""
+        """As they should be: jobs have ended well, and what is live is ready."""
+        jobs = [run.data["job"] for run in self.store.list("runs") if "job" in run.data]
+        servers = [
+            version["release"]
+            for release in self.store.list("releases")
+            for version in release.data["versions"].values()
+            if version["state"] == "live"
+        ]
         return [
-            Status(
-                name=name,
-                kind=workload.kind,
-                phase="succeeded" if workload.kind == "job" or name in self.cluster.stopped else "ready",
-                attempt=1,
-            )
-            for name, workload in self.cluster.applied.items()
+            *(Status(name=name, kind="job", phase="succeeded", attempt=1) for name in jobs),
+            *(Status(name=name, kind="server", phase="ready", attempt=1) for name in servers),
         ]
 
     def overwrite(self, record: Record) -> None:
