@@ -48,12 +48,9 @@ def key(event: Event) -> str | None:
 
 
 def decide(record: Record, event: Event, now: datetime) -> Decision | None:
-    """The verdict, if the event is one."""
+    """The verdict is the event's; the last one stands."""
     payload = decode(event)
-    read = READERS[type(payload)]
-    verdict = read(payload)
-    if verdict is None:
-        return None
+    verdict = READERS[type(payload)](payload)
     known = msgspec.structs.replace(verdict, words=_line(verdict.words), of=record.name)
     data = {"state": known.state, "words": known.words, "at": now.isoformat()}
     return Decision(status=known.state, data=data, wishes=(Wish("write", msgspec.to_builtins(known)),))
@@ -68,10 +65,11 @@ def _retried(retried: RetryRequested) -> Verdict:
     return Verdict(state="PENDING", words=f"tried again by {retried.by}", of="", run=retried.run_id)
 
 
-def _finished(finished: TrainingFinished) -> Verdict | None:
+def _finished(finished: TrainingFinished) -> Verdict:
     if finished.outcome == "failed":
         return Verdict(state="FAILURE", words=finished.cause, of="", run=finished.run_id)
-    return None  # preempted goes on; succeeded is to be validated
+    words = "trained; its validation follows" if finished.outcome == "succeeded" else "preempted; it goes on"
+    return Verdict(state="PENDING", words=words, of="", run=finished.run_id)
 
 
 def _validated(validated: ModelValidated) -> Verdict:
@@ -101,7 +99,7 @@ def _not_deployed(failed: DeploymentFailed) -> Verdict:
     return Verdict(state="FAILURE", words=f"it could not be brought to answer: {failed.cause}", of="")
 
 
-READERS: Mapping[type, Callable[[Any], Verdict | None]] = {
+READERS: Mapping[type, Callable[[Any], Verdict]] = {
     TrainingStarted: _started,
     RetryRequested: _retried,
     TrainingFinished: _finished,
