@@ -37,10 +37,10 @@ TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 class Home:
     """Ports, services and pods of one home. It has what `tests.services.chain.FakeCluster` wants of a world."""
 
-    def __init__(self, path: Path, pods: Pods | None = None) -> None:
+    def __init__(self, path: Path, pods: Pods | None = None, begun: datetime = BEGUN) -> None:
         self.path = path
         self.pods = pods or Pods()
-        self.clock = ManualClock(BEGUN)
+        self.clock = ManualClock(begun)
         self.settings = Settings(home=path, cache=path / "cache")
         self.local: LocalPorts = open_ports(self.settings)
         self.store, self.bus, self.operations = self.local.store, self.local.bus, self.local.operations
