@@ -19,7 +19,7 @@ from events.model_rejected import ModelRejected
 from events.model_validated import ModelValidated
 from events.parts import ModelVersion, Origin
 from shared.errors import Reject, Retry
-from shared.lifecycle import approval_needed
+from shared.lifecycle import approval_needed, approved
 from shared.record import Record
 from shared.service import Decision, Speech
 
@@ -165,8 +165,9 @@ def _seen_as_it_is(record: Record, word: ModelApproved | ModelRejected) -> None:
 
 
 def _deployed(record: Record, deployed: ModelDeployed, now: datetime) -> Decision | None:
-    if not record.data.get("card_digest") or record.status == "TRAINED":
-        raise Retry(f"{record.key}: deployed, but its validation or card has not been heard of yet")
+    judged, carded = record.data.get("validation", {}).get("passed"), record.data.get("card_digest")
+    if not (judged and carded) or (record.data["approval_needed"] and not approved(record.data)):
+        raise Retry(f"{record.key}: deployed, but its validation, card or approval has not been heard of yet")
     data = {**record.data, "release": deployed.release, "deployed_at": now.isoformat()}
     data.pop("deprecation", None)
     return Decision(status="DEPLOYED", data=data)

@@ -149,6 +149,9 @@ class Checks:
     def _buried(self, call: Any) -> None:
         if not call.cause:
             raise Violation("I5: a dead letter without a cause")
+        tried = call.delivery.attempt >= self._world.settings.max_attempts
+        if call.cause.startswith(("Retry:", "Unknown:", "Conflict:")) and not tried:
+            raise Violation(f"I9: {call.delivery.service} gave up after {call.delivery.attempt} attempts")
         if not self._justified(call.cause, call.delivery):
             raise Violation(f"I9: {call.delivery.service} gave up {call.delivery.event.name}: {call.cause}")
 

@@ -193,13 +193,15 @@ class People:
                 self._world.checks.refusable.add(wrong)
             elif chance < 0.7:
                 self._judge(record, ModelApproved)
+                if chance < 0.5:  # a second pair of eyes
+                    self._judge(record, ModelApproved, who="Piotr")
 
-    def _judge(self, record: Record, word: Any, card: str = "") -> str:
+    def _judge(self, record: Record, word: Any, card: str = "", who: str = "Zofia") -> str:
         data = record.data
         payload = word(
             model_id=data["model_id"],
             version=data["version"],
-            who="Zofia",
+            who=who,
             role="compliance",
             manifest_digest=data["manifest_digest"],
             card_digest=card or data["card_digest"],

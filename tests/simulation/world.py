@@ -47,7 +47,10 @@ _events = msgspec.json.Decoder(Event).decode
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """What the shrinker may take away. pushes: how many at most, -1 for as drawn. limit: number of faults."""
+    """What the shrinker may take away. without: kinds of faults. pushes: how many at most, -1 for as drawn.
+
+    limit: only so many faults, -1 for any number. models: the more, the more names. told: keep the story.
+    """
 
     without: tuple[str, ...] = ()
     pushes: int = -1
@@ -63,6 +66,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     violation: str
     hours: float
     steps: int
+    fired: int
     covered: frozenset[tuple[str, str]]
     ends: dict[str, int]
     lines: tuple[str, ...] = ()
@@ -432,6 +436,7 @@ def simulate(seed: int, options: Options | None = None) -> Result:
         violation=violation,
         hours=world.now / 3600,
         steps=world.steps,
+        fired=world.faults.fired,
         covered=frozenset(world.faults.covered),
         ends=world.checks.ends(),
         lines=tuple(world.lines),

@@ -1,0 +1,77 @@
+"""Does the simulator find every planted bug? `python tests/simulation/kill.py`; its last line is `killed N of M`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from multiprocessing import get_context
+from pathlib import Path
+
+import msgspec
+
+sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parents[2])]
+
+from simulation.mutants import MUTANTS, planted  # noqa: E402 - needs the path above
+from simulation.world import simulate  # noqa: E402
+
+MOST_SEEDS = 2000
+SAMPLE = 100  # seeds over which the rate is counted
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """first: seed that found it, -1 for none. found: of the first `seeds` seeds."""
+
+    name: str
+    what: str
+    first: int
+    found: int
+    seeds: int
+    how: str
+
+
+def judge(number: int, sample: int = SAMPLE, most: int = MOST_SEEDS) -> Verdict:
+    """Run seeds against one bug: a sample for the rate, then on until one finds it."""
+    bug = MUTANTS[number]
+    first, found, seeds, how = -1, 0, 0, ""
+    with planted(bug):
+        for seed in range(most):
+            if seeds >= sample and first >= 0:
+                break
+            violation = simulate(seed).violation
+            seeds += 1
+            if violation:
+                found += 1
+                if first < 0:
+                    first, how = seed, violation
+    return Verdict(name=bug.name, what=bug.what, first=first, found=found, seeds=seeds, how=how)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """0: all were found. 1: one survived."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--jobs", type=int, default=int(os.environ.get("JOBS") or 1))
+    parser.add_argument("--sample", type=int, default=int(os.environ.get("SAMPLE") or SAMPLE))
+    parser.add_argument("--only", default="", help="names that contain this")
+    words = parser.parse_args(arguments)
+    asked = [(number, words.sample) for number, bug in enumerate(MUTANTS) if words.only in bug.name]
+    print(f"{'planted bug':36} {'found':>7} {'first':>6}  by")
+    with get_context("spawn").Pool(words.jobs) as pool:
+        verdicts = []
+        for verdict in pool.starmap(judge, asked, chunksize=1) if words.jobs > 1 else (judge(*a) for a in asked):
+            verdicts.append(verdict)
+            print(_line(verdict), flush=True)
+    killed = sum(verdict.first >= 0 for verdict in verdicts)
+    print(f"killed {killed} of {len(verdicts)}")
+    return int(killed < len(verdicts))
+
+
+def _line(verdict: Verdict) -> str:
+    share = f"{100 * verdict.found / verdict.seeds:.1f} %"
+    first = str(verdict.first) if verdict.first >= 0 else "NEVER"
+    return f"{verdict.name:36} {share:>7} {first:>6}  {verdict.how[:70]}"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,149 @@
+"""Many seeds: `python tests/simulation/run.py --seeds 2000 --jobs 2 --report out.json`, or one: `--seed 17`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parents[2])]
+
+from simulation.faults import pairs  # noqa: E402 - needs the path above
+from simulation.shrink import report  # noqa: E402
+from simulation.world import Options, simulate  # noqa: E402
+
+CHUNK = 250
+MOST_REPORTS = 3
+CORPUS = Path(__file__).with_name("seeds.txt")
+
+
+class Summary:
+    """What many worlds came to."""
+
+    def __init__(self) -> None:
+        self.seeds = self.steps = self.faults = 0
+        self.hours = 0.0
+        self.covered: set[tuple[str, str]] = set()
+        self.ends: Counter[str] = Counter()
+        self.violations: dict[int, str] = {}
+
+    def add(self, seed: int) -> None:
+        """Run one seed and count it."""
+        result = simulate(seed)
+        self.seeds += 1
+        self.steps += result.steps
+        self.faults += result.fired
+        self.hours += result.hours
+        self.covered |= result.covered
+        self.ends.update(result.ends)
+        if result.violation:
+            self.violations[seed] = result.violation
+
+    def join(self, other: Summary) -> None:
+        """Add what another one counted."""
+        self.seeds += other.seeds
+        self.steps += other.steps
+        self.faults += other.faults
+        self.hours += other.hours
+        self.covered |= other.covered
+        self.ends.update(other.ends)
+        self.violations.update(other.violations)
+
+    def document(self, seconds: float) -> dict[str, Any]:
+        """As JSON types. seconds: of wall time."""
+        missing = sorted(f"{kind} at {place}" for kind, place in set(pairs()) - self.covered)
+        return {
+            "seeds": self.seeds,
+            "virtual_hours": round(self.hours, 1),
+            "steps": self.steps,
+            "faults": self.faults,
+            "pairs_covered": len(self.covered),
+            "pairs": len(pairs()),
+            "pairs_missing": missing,
+            "ends": dict(sorted(self.ends.items())),
+            "violations": {str(seed): what for seed, what in sorted(self.violations.items())},
+            "seconds": round(seconds, 1),
+            "seeds_per_second": round(self.seeds / max(seconds, 1e-9), 1),
+        }
+
+
+def corpus() -> list[int]:
+    """Every seed that ever failed."""
+    lines = CORPUS.read_text(encoding="utf-8").splitlines()
+    return [int(line.split()[0]) for line in lines if line.strip() and not line.startswith("#")]
+
+
+def many(seeds: Sequence[int], jobs: int) -> Iterator[Summary]:
+    """Summaries of the seeds, a chunk each, in whatever order they are done."""
+    chunks = [seeds[start : start + CHUNK] for start in range(0, len(seeds), CHUNK)]
+    if jobs == 1:
+        yield from map(_chunk, chunks)
+        return
+    with get_context("spawn").Pool(jobs) as pool:
+        yield from pool.imap_unordered(_chunk, chunks)
+
+
+def _chunk(seeds: Sequence[int]) -> Summary:
+    summary = Summary()
+    for seed in seeds:
+        summary.add(seed)
+    return summary
+
+
+def main(arguments: Sequence[str]) -> int:
+    """0: no violation. 1: at least one; the first few are told, shrunk."""
+    words = _parser().parse_args(arguments)
+    if words.seed is not None:
+        return _one(words.seed, told=words.told)
+    began, total = time.monotonic(), Summary()
+    seeds = range(words.start, words.start + words.seeds)
+    for summary in many([*corpus(), *seeds], words.jobs):
+        total.join(summary)
+        if sys.stderr.isatty():
+            sys.stderr.write(f"\r{total.seeds} seeds, {len(total.violations)} violations")
+    document = total.document(time.monotonic() - began) | {"start": words.start, "jobs": words.jobs}
+    if words.report:
+        words.report.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    for seed in sorted(total.violations)[:MOST_REPORTS]:
+        print(report(seed), end="\n\n")
+    print(_line(document))
+    return int(bool(total.violations))
+
+
+def _one(seed: int, *, told: bool) -> int:
+    result = simulate(seed, Options(told=told))
+    if told:
+        print("\n".join(result.lines))
+    print(report(seed) if result.violation else f"seed {seed}: nothing lost, nothing done twice")
+    return int(bool(result.violation))
+
+
+def _line(document: dict[str, Any]) -> str:
+    return (
+        f"{document['seeds']} seeds, {document['virtual_hours']} virtual hours, {document['faults']} faults, "
+        f"{document['pairs_covered']} of {document['pairs']} fault-by-place pairs, "
+        f"{document['seeds_per_second']} seeds/s, {len(document['violations'])} violations"
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    environ = os.environ
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=int(environ.get("SEEDS") or 2000))
+    parser.add_argument("--start", type=int, default=int(environ.get("START") or 0))
+    parser.add_argument("--jobs", type=int, default=int(environ.get("JOBS") or 1))
+    parser.add_argument("--report", type=Path, default=environ.get("REPORT") and Path(environ["REPORT"]))
+    parser.add_argument("--seed", type=int, help="one seed alone; with --told, its whole story")
+    parser.add_argument("--told", action="store_true")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
