@@ -129,6 +129,11 @@ def bench_lifecycle(arguments: Sequence[str]) -> int:
     return trainer() or _become([PYTHON, "-m", "benchmarks.lifecycle", *arguments])
 
 
+def torture(arguments: Sequence[str]) -> int:
+    """Kill the platform KILLS times under a stream of pushes; nothing is lost or doubled (SEED=n)."""
+    return _become([PYTHON, "-m", "tests.integration.torture", *arguments])
+
+
 def clean(_: Sequence[str]) -> int:
     """Remove .venv and .kuznia of this checkout; the heavy parts stay in the user's cache."""
     for folder in (VENV, ROOT / ".kuznia"):
@@ -156,6 +161,7 @@ TARGETS: dict[str, Target] = {
     "check": check,
     "trainer": trainer,
     "bench-lifecycle": bench_lifecycle,
+    "torture": torture,
     "up": up,
     "clean": clean,
     "help": show_help,
