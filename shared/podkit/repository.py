@@ -106,34 +106,36 @@ def _entries(source: Source, repository: Path, tree: str) -> list[Entry]:
 
 
 def _write(repository: Path, entries: list[Entry], folder: Path) -> None:
-    faults = []
     with subprocess.Popen(
         ["git", "cat-file", "--batch"],
         cwd=repository, env=_environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
     ) as reader:  # fmt: skip
         assert reader.stdin
-        assert reader.stdout
-        for entry in entries:
-            reader.stdin.write(entry.blob.encode() + b"\n")
-            reader.stdin.flush()
-            size = int(reader.stdout.readline().split()[2])
-            path = folder / entry.path
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("wb") as file:
-                head = b""
-                for block in _blocks(reader.stdout, size):
-                    head = head or block[: len(_LFS)]
-                    file.write(block)
-            reader.stdout.read(1)
-            path.chmod(0o444)
-            if head == _LFS:
-                faults.append(entry.path)
+        faults = [entry.path for entry in entries if _copy(reader, entry, folder / entry.path) == _LFS]
         reader.stdin.close()
     if faults:
         raise Reject(
             f"{', '.join(faults)}: only a Git LFS pointer is committed there, and LFS is not fetched;"
             " commit the file itself, or name a data set of the store or the hub"
         )
+
+
+def _copy(reader: subprocess.Popen[bytes], entry: Entry, path: Path) -> bytes:
+    """Write one blob, read-only; its first bytes, as many as tell an LFS pointer."""
+    assert reader.stdin
+    assert reader.stdout
+    reader.stdin.write(entry.blob.encode() + b"\n")
+    reader.stdin.flush()
+    size = int(reader.stdout.readline().split()[2])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    head = b""
+    with path.open("wb") as file:
+        for block in _blocks(reader.stdout, size):
+            head = head or block[: len(_LFS)]
+            file.write(block)
+    reader.stdout.read(1)
+    path.chmod(0o444)
+    return head
 
 
 def _blocks(stream: object, size: int, block: int = 1 << 20) -> Iterator[bytes]:

@@ -10,6 +10,7 @@ import json
 import pickletools
 import struct
 import zipfile
+from collections import deque
 from pathlib import Path
 
 _WEIGHTS = ("adapter_model", "model", "pytorch_model")
@@ -106,8 +107,7 @@ def _pickle_faults(path: Path) -> list[str]:
     try:
         if not zipfile.is_zipfile(path):
             with path.open("rb") as file:
-                for _ in pickletools.genops(file):
-                    pass
+                deque(pickletools.genops(file), maxlen=0)  # to its end
             return []
         with zipfile.ZipFile(path) as archive:
             broken = archive.testzip()
