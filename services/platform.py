@@ -16,6 +16,7 @@ from services.discovery import discover
 from services.gateway.app import create_app as create_gateway
 from services.gateway.directory import StoreDirectory
 from services.lock import Endpoints, HomeLock
+from services.operations.live import doctor_of
 from services.servers import Servers, address, bind
 from services.webhook.http import route
 from services.webhook.missed import look
@@ -99,6 +100,7 @@ class Platform:
             artifacts=local.artifacts,
             cluster=self._cluster,
             settings=settings,
+            metrics=doctor_of(local, self._cluster),
         )
         console = create_console(ports, open_paths=("/webhooks",))
         receiver = Receiver(local.store, local.bus, local.clock, settings)

@@ -9,6 +9,7 @@ from fastapi import FastAPI
 
 from services.console.api.events import EventsApi
 from services.console.api.health import HealthApi
+from services.console.api.metrics import MetricsApi
 from services.console.api.models import ModelsApi
 from services.console.api.runs import RunsApi
 from services.console.desk import Desk
@@ -75,4 +76,5 @@ def _add_routes(app: FastAPI, desk: Desk, renderer: Renderer) -> None:
     for api in (ModelsApi(desk), RunsApi(desk), EventsApi(desk), health):
         app.include_router(api.router(), prefix="/api/v1", responses=errors)
     app.include_router(health.router(), include_in_schema=False)
+    app.include_router(MetricsApi(desk).router(), include_in_schema=False)
     app.include_router(Pages(desk, renderer).router())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import msgspec
@@ -32,10 +32,11 @@ class EventLog(Protocol):
 
 
 class ConsolePorts(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything the console may ask; it writes to none of them."""
+    """Everything the console may ask; it writes to none of them. metrics: Prometheus text of what is wrong."""
 
     store: Store
     bus: EventLog
     artifacts: Artifacts
     cluster: Cluster
     settings: Settings
+    metrics: Callable[[], str] | None = None

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from services.operations.checks import THOROUGH, USUAL, render_metrics
+from services.operations.live import doctor_of
 from shared.operations.doctor import examine, metrics
 from shared.ports.bus import Query
 from shared.ports.cluster import Status
@@ -227,3 +228,22 @@ def test_metrics_say_zero_too(home: Home) -> None:
 
 def test_metrics_of_a_check_that_was_not_asked_for() -> None:
     assert metrics([], ["a"], 0.5).endswith("kuznia_doctor_seconds 0.500000\n")
+
+
+def test_of_a_running_platform(home: Home) -> None:
+    """As the console's `/metrics` asks: the cluster is asked each time."""
+    cluster = Cluster()
+    examine_now = doctor_of(home.local, cluster)
+    assert 'kuznia_doctor_findings{check="orphans"} 0' in examine_now()
+    cluster.statuses = [Status(name="train-r-gone", kind="job", phase="running", attempt=1)]
+    assert 'kuznia_doctor_findings{check="orphans"} 1' in examine_now()
+
+
+class Cluster:
+    """The part of a cluster that is looked at."""
+
+    def __init__(self) -> None:
+        self.statuses: list[Status] = []
+
+    def list(self) -> list[Status]:
+        return self.statuses
