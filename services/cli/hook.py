@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import sys
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
 
 from services.cli.common import installation, json_option, opened, print_json, print_table
-from services.webhook.http import PATH
+from services.cli.connection import Connection, connection_options, faults
+from services.webhook.forges import FORGES
 from shared.errors import Reject
 from shared.git import run
 from shared.local import LocalPorts
-from shared.record import Record
-from shared.secrets import ensure_webhook_secret
+from shared.secrets import (
+    drop_old_webhook_secret,
+    ensure_webhook_secret,
+    rotate_webhook_secret,
+)
 from shared.settings import from_environment
+from shared.standard_webhooks import new_secret
 
 MARK = "# made by `kuznia hook install`"
 
@@ -58,21 +65,46 @@ def install(repository: Path, name: str, branches: tuple[str, ...], folders: tup
 @hook.command()
 @click.argument("name")
 @click.argument("url")
-@click.option(
-    "--branch", "branches", multiple=True, default=("main",), show_default=True, help="Watched branches."
-)
-@click.option(
-    "--folder", "folders", multiple=True, help="Watched folders; the whole repository, if not given."
-)
-@click.option("--secret", default="", help="The webhook's secret; one is made, if not given.")
-def connect(name: str, url: str, branches: tuple[str, ...], folders: tuple[str, ...], secret: str) -> None:
-    """Connect a GitHub repository: NAME as GitHub has it (`org/repo`), URL as `git fetch` takes it."""
+@connection_options
+def connect(name: str, url: str, **options: Any) -> None:
+    """Connect a repository of a forge: NAME as the forge has it (`org/repo`), URL as `git fetch` takes it.
+
+    With --token-file, what becomes of each commit is written back to it as its status.
+    """
     settings = from_environment()
+    connection = msgspec.convert(options, Connection)
+    wrong = faults(name, url, connection)
+    if wrong:
+        raise Reject("\n".join(wrong))
     with opened(settings) as ports:
-        kept = ensure_webhook_secret(settings.home, name, secret)
-        connect_repository(ports, name, url, branches, folders)
-    click.echo(f"At {name}'s settings, add a webhook: push events, content type application/json,")
-    click.echo(f"  payload URL  <where this console is reached>{PATH}\n  secret       {kept.decode()}")
+        kept = ensure_webhook_secret(settings.home, name, connection.secret)
+        data = watched(url, connection.branches, connection.folders)
+        keep_repository(ports, name, {**data, **connection.kept(url, settings)})
+    _tell(connection, name, kept.decode())
+
+
+@hook.command()
+@click.argument("name")
+@click.option(
+    "--days", default=7, show_default=True, type=click.IntRange(min=0), help="The old one holds on."
+)
+@click.option("--drop-old", is_flag=True, help="Make no new one; let the old one hold no longer.")
+@click.option("--secret", default="", help="The new one; one is made, if not given.")
+def rotate(name: str, days: int, drop_old: bool, secret: str) -> None:
+    """Make a new secret for NAME's deliveries and print it; until the old one ends, both hold."""
+    with installation() as (settings, ports):
+        record = ports.store.load(f"repositories/{name}")
+        if record.revision == 0:
+            raise Reject(f"no repository is connected as {name!r}: `kuznia hook list` shows them")
+        if drop_old:
+            known = drop_old_webhook_secret(settings.home, name)
+            click.echo(f"the old secret of {name} holds no longer" if known else f"{name} has no old secret")
+            return
+        until = ports.clock.now() + timedelta(days=days)
+        fresh = secret or (new_secret() if record.data.get("forge") == "gitlab" else "")
+        made = rotate_webhook_secret(settings.home, name, until, fresh)
+    click.echo(made.decode())
+    click.echo(f"(the old one holds until {until:%Y-%m-%d %H:%M} UTC; `--drop-old` ends it)", err=True)
 
 
 @hook.command("list")
@@ -95,19 +127,33 @@ def connect_repository(
     ports: LocalPorts, name: str, url: str, branches: tuple[str, ...], folders: tuple[str, ...]
 ) -> None:
     """Keep what is watched. Raises Reject naming every folder that leaves the repository."""
+    keep_repository(ports, name, watched(url, branches, folders))
+
+
+def watched(url: str, branches: tuple[str, ...], folders: tuple[str, ...]) -> dict[str, Any]:
+    """Data of a repository's record. Raises Reject naming every folder that leaves the repository."""
     bad = [folder for folder in folders if folder.startswith("/") or ".." in folder.split("/")]
     if bad:
         raise Reject(
             f"not folders inside the repository: {', '.join(bad)}; give them from its root, such as experiments"
         )
+    return {"url": url, "branches": list(branches), "folders": [folder.strip("/") for folder in folders]}
+
+
+def keep_repository(ports: LocalPorts, name: str, data: dict[str, Any]) -> None:
+    """Write a repository's record, whatever it was before."""
     record = ports.store.load(f"repositories/{name}")
     now = ports.clock.now()
-    data = {"url": url, "branches": list(branches), "folders": [folder.strip("/") for folder in folders]}
     created = record.created_at or now
-    wanted: Record = msgspec.structs.replace(
-        record, status="CONNECTED", data=data, created_at=created, updated_at=now
+    ports.store.commit(
+        msgspec.structs.replace(record, status="CONNECTED", data=data, created_at=created, updated_at=now)
     )
-    ports.store.commit(wanted)
+
+
+def _tell(connection: Connection, name: str, secret: str) -> None:
+    forge = FORGES[connection.forge]
+    click.echo(f"At {name}'s settings at {forge.title}, add a webhook for pushes, as application/json:")
+    click.echo(f"  URL     <where this console is reached>{forge.path}\n  secret  {secret}")
 
 
 def _script(home: Path, name: str) -> str:

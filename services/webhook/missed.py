@@ -1,6 +1,7 @@
 """Pushes whose delivery never came: a look at the heads of the connected repositories finds them.
 
-Forges do not redeliver by themselves, and a local hook cannot deliver while the platform is down.
+Forges do not redeliver by themselves, and a local hook cannot deliver while the platform is down. Where a forge
+can be asked for what failed, it is asked first.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import logging
 from events.push_received import PushReceived
 from services.webhook.decide import NO_COMMIT
 from services.webhook.receive import push_event
+from services.webhook.redeliver import ask_again
 from shared.errors import Reject, Retry
 from shared.git import remote_heads
 from shared.ports.bus import Bus
@@ -25,6 +27,10 @@ def look(store: Store, bus: Bus, clock: Clock) -> int:
     """Say `push-received` for every watched branch whose head we have not heard of; returns how many."""
     found = 0
     for repository in store.list("repositories", status="CONNECTED"):
+        try:
+            ask_again(repository, clock.now())
+        except Retry as error:
+            log.warning("%s: no delivery was asked for again: %s", repository.name, error)
         try:
             heads = remote_heads(repository.data["url"])
         except (Reject, Retry) as error:
