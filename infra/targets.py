@@ -134,6 +134,16 @@ def torture(arguments: Sequence[str]) -> int:
     return _become([PYTHON, "-m", "tests.integration.torture", *arguments])
 
 
+def simulate(arguments: Sequence[str]) -> int:
+    """Run the platform through seeded worlds full of faults; SEEDS, START, JOBS and REPORT say which."""
+    return _become([PYTHON, "tests/simulation/run.py", *arguments])
+
+
+def mutants(arguments: Sequence[str]) -> int:
+    """Plant bugs, one at a time, and see the simulator find them; JOBS and SAMPLE say how."""
+    return _become([PYTHON, "tests/simulation/kill.py", *arguments])
+
+
 def clean(_: Sequence[str]) -> int:
     """Remove .venv and .kuznia of this checkout; the heavy parts stay in the user's cache."""
     for folder in (VENV, ROOT / ".kuznia"):
@@ -162,6 +172,8 @@ TARGETS: dict[str, Target] = {
     "trainer": trainer,
     "bench-lifecycle": bench_lifecycle,
     "torture": torture,
+    "simulate": simulate,
+    "mutants": mutants,
     "up": up,
     "clean": clean,
     "help": show_help,

@@ -16,7 +16,7 @@ from events.model_rejected import ModelRejected
 from events.model_validated import ModelValidated
 from events.rollback_requested import RollbackRequested
 from events.workload_changed import WorkloadChanged
-from services.deployment.release import Release, gates_open
+from services.deployment.release import RUNNING, Release, gates_open
 from shared.errors import Reject, Retry
 from shared.lifecycle import approval_needed
 from shared.record import Record
@@ -149,7 +149,7 @@ def _workload(release: Release, change: WorkloadChanged) -> bool:
     version = release.version(name)
     if version is None:
         return False
-    if change.phase == "ready" and version["state"] in ("starting", "live"):
+    if change.phase == "ready" and version["state"] in RUNNING:
         state = "live" if release.live == name else "ready"
         version.update(state=state, address=change.address)
         return True

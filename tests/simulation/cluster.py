@@ -7,14 +7,14 @@ from datetime import datetime
 from typing import Protocol
 
 from msgspec.structs import replace
+from simulation.faults import Injector
+from simulation.pods import Exit, Pod, Ready, pod_of
 
 from events.envelope import Event
 from shared.errors import KuzniaError, Reject
 from shared.local.cluster import spec, verdict
 from shared.local.cluster.state import FINISHED, State
 from shared.ports.cluster import Status, Workload
-from simulation.faults import Injector
-from simulation.pods import Exit, Pod, Ready, pod_of
 
 AGAIN_SECONDS = 1.0  # the watch tries again what the bus did not take
 EXIT_CODES = {"killed": 137, "vanished": None, "mute-failure": 1, "mute-success": 0}
@@ -122,7 +122,9 @@ class MemoryCluster:
             self.say(held)
             kind = self._world.faults.hit("pod.engine")
             if kind in EXIT_CODES:
-                self._world.at(600 * self._world.faults.draw(), lambda: self._ended(held, pod, EXIT_CODES[kind]))
+                self._world.at(
+                    600 * self._world.faults.draw(), lambda: self._ended(held, pod, EXIT_CODES[kind])
+                )
             return
         self._world.at(word, lambda: self._step(held, pod))
 
@@ -151,7 +153,9 @@ class MemoryCluster:
         """The watch: at least once, later where it was down, again where the bus did not take it."""
         if held.state.unsaid and not held.saying:
             held.saying = True
-            late = 300 * self._world.faults.draw() if self._world.faults.hit("watch.publish") == "late" else 0.05
+            late = (
+                300 * self._world.faults.draw() if self._world.faults.hit("watch.publish") == "late" else 0.05
+            )
             self._world.at(late, lambda: self._say(held))
 
     def _say(self, held: Held) -> None:

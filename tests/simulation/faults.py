@@ -37,7 +37,9 @@ KINDS: Mapping[str, tuple[str, ...]] = {
     # the world around, as hazards a minute
     "world": ("clock-jump", "restart", "disk-full", "newer-schema", "lost-webhook"),
 }
-MOST = 0.12  # of the calls of one place, at most
+MOST = 0.12  # of the calls of one place, at most, a kind
+MOST_SELDOM = 0.4  # of what is asked a few times a world only
+SELDOM = frozenset({"pod.training", "pod.evaluation", "pod.engine", "world"})
 
 
 def pairs() -> list[tuple[str, str]]:
@@ -59,17 +61,20 @@ class Injector:
         self.told: Callable[[str, str], None] = lambda _kind, _place: None
         self._without = frozenset(without)
         self._limit = limit
-        self._tables = {place: self._drawn(kinds) for place, kinds in KINDS.items()}
+        self._tables = {
+            place: self._drawn(kinds, MOST_SELDOM if place in SELDOM else MOST)
+            for place, kinds in KINDS.items()
+        }
         if rand.random() < 0.1:  # a calm world shows that faults are not what makes it work
             self._tables = {}
 
-    def _drawn(self, kinds: Sequence[str]) -> list[tuple[float, str]]:
+    def _drawn(self, kinds: Sequence[str], most: float) -> list[tuple[float, str]]:
         """Kinds with the upper bounds of their shares; most worlds have only some of them."""
         bound, table = 0.0, []
         for kind in kinds:
             chosen, strength = self._next(), self._next()
             if chosen < 0.35:
-                bound += MOST * strength * strength
+                bound += most * strength * strength
                 table.append((bound, kind))
         return table
 

@@ -19,6 +19,18 @@ from shared.record import Do, Record, Say
 OUTSIDERS = frozenset(
     {"push-received", "model-approved", "model-rejected", "rollback-requested", "retry-requested"}
 )
+SAID_ONCE = frozenset(
+    {
+        "config-committed",
+        "training-started",
+        "model-registered",
+        "model-validated",
+        "card-rendered",
+        "model-deployed",
+        "model-deprecated",
+        "deployment-failed",
+    }
+)
 RUN_ENDS = frozenset({"REJECTED", "SUCCEEDED", "FAILED"})
 RUNNING = frozenset({"starting", "ready", "live"})
 
@@ -35,7 +47,9 @@ class Checks:
         self.finals: dict[str, str] = {}  # run -> digest of the weights its pod really made
         self.approvals: set[tuple[str, str, str, str]] = set()  # model_id, version, weights, card
         self.refusable: set[str] = set()  # ids of events that people said and that may be refused
-        self.measured: dict[tuple[str, str], str] = {}  # evaluation and role -> outcome its pod said first
+        self.measured: dict[
+            tuple[str, str], tuple[str, float]
+        ] = {}  # evaluation, role -> first word of its pod
         self._intents: set[str] = set()
         self._workloads: Counter[tuple[str, ...]] = Counter()
         self._handled: set[tuple[str, str]] = set()
@@ -81,7 +95,9 @@ class Checks:
         key, records = f"{model_id}@{version}", self._world.store
         evaluation = records.load(f"evaluations/{key}")
         if evaluation.status != "PASSED":
-            raise Violation(f"I3: {key} is released, and its evaluation is {evaluation.status or 'not there'}")
+            raise Violation(
+                f"I3: {key} is released, and its evaluation is {evaluation.status or 'not there'}"
+            )
         run = evaluation.data["model"]["run_id"]
         weights = data["manifest_digest"]
         if weights != self.finals.get(run):
@@ -140,9 +156,13 @@ class Checks:
         record = self._world.store.load(key)
         owes = [i for i in record.outbox if _due(i, self._world) and _of(i, delivery.event.id)]
         if owes and record.dead is None:
-            raise Violation(f"ack: {delivery.event.name} was struck off while {key} still owes {_named(owes[0])}")
+            raise Violation(
+                f"ack: {delivery.event.name} was struck off while {key} still owes {_named(owes[0])}"
+            )
 
     def _again(self, call: Any) -> None:
+        if call.error.startswith("Conflict:"):
+            return  # somebody else was faster, which is what the pause is for
         if not self._justified(call.error, call.delivery):
             raise Violation(f"I9: {call.delivery.service} put {call.delivery.event.name} off: {call.error}")
 
@@ -203,7 +223,9 @@ class Checks:
             if record.outbox:
                 raise Violation(f"I7: {record.key} still owes {_named(record.outbox[0])}")
             if record.dead is not None:
-                raise Violation(f"I5: {record.key} is still dead, though nothing is left: {record.dead.cause}")
+                raise Violation(
+                    f"I5: {record.key} is still dead, though nothing is left: {record.dead.cause}"
+                )
         self._causes()
         self._pushes()
         for record in self._world.store.list("releases"):
@@ -211,7 +233,13 @@ class Checks:
         self._orphans()
 
     def _causes(self) -> None:
-        """I8"""
+        """I8; and that nothing is said twice under two ids."""
+        said: set[tuple[str, str, str]] = set()
+        for event in self._world.bus.events:
+            what = (event.name, event.cause, event.subject)
+            if event.name in SAID_ONCE and event.source != "/kuznia/people" and what in said:
+                raise Violation(f"twice: {event.name} of {event.subject} was said twice for one cause")
+            said.add(what)
         known = {event.id for event in self._world.bus.events}
         for event in self._world.bus.events:
             person = event.name == "model-deprecated" and event.source == "/kuznia/people"
@@ -236,23 +264,38 @@ class Checks:
                 raise Violation(f"I5: {model.key} is registered, and its run is {run.status}")
 
     def _version(self, key: str) -> None:
-        model, evaluation = self._world.store.load(f"models/{key}"), self._world.store.load(f"evaluations/{key}")
+        model, evaluation = (
+            self._world.store.load(f"models/{key}"),
+            self._world.store.load(f"evaluations/{key}"),
+        )
         if model.revision == 0:
             raise Violation(f"I5: {key} was trained, and is not registered")
         if model.data["manifest_digest"] != self.finals[model.data["run_id"]]:
             raise Violation(f"I3: {key} is registered with other weights than its run made")
         for role, result in evaluation.data.get("results", {}).items():
-            said = self.measured.get((key, role))
+            said, _ = self.measured.get((key, role), ("", 0))
             if said and result["outcome"] != said:
-                raise Violation(f"I5: the {role} model of {key} was measured ({said}), and recorded is {result['cause']}")
+                raise Violation(
+                    f"I5: the {role} model of {key} was measured ({said}), and recorded is {result['cause']}"
+                )
         if evaluation.status not in ("PASSED", "FAILED"):
             raise Violation(f"I5: the evaluation of {key} is {evaluation.status or 'lost'}")
+        if (evaluation.status == "PASSED") != self._good(key):
+            raise Violation(f"I5: {key} is {evaluation.status}, and measured was {self._words(key)}")
         if "validation" not in model.data:
             raise Violation(f"I5: {key} was judged, and the registry does not know")
         if evaluation.status == "PASSED" and not model.data.get("card_digest"):
             raise Violation(f"I5: {key} has no card")
         if evaluation.status == "PASSED":
             self._ended(model)
+
+    def _words(self, key: str) -> list[tuple[str, float]]:
+        return [self.measured.get((key, role), ("", 0.0)) for role in ("base", "tuned")]
+
+    def _good(self, key: str) -> bool:
+        """Whether the pods measured both, and what they measured is over the thresholds of the example."""
+        (base_said, base), (tuned_said, tuned) = self._words(key)
+        return base_said == tuned_said == "succeeded" and tuned >= 0.7 and tuned - base >= 0.4
 
     def _ended(self, model: Record) -> None:
         """A version that may answer does, did, waits for a person, or somebody said why not."""
@@ -283,7 +326,9 @@ class Checks:
             version = record.data["versions"][live]
             status = self._world.cluster.status(version["release"])
             if status is None or status.phase != "ready" or status.address != version["address"]:
-                raise Violation(f"routes: {record.key} sends to {version['release']}, which does not answer there")
+                raise Violation(
+                    f"routes: {record.key} sends to {version['release']}, which does not answer there"
+                )
         deployed = [
             model.key
             for model in self._world.store.list("models", prefix=f"{record.name}@", status="DEPLOYED")
@@ -326,7 +371,9 @@ class Checks:
         """I6"""
         for key, value in self.state().items():
             if before.get(key) != value:
-                raise Violation(f"I6: replaying every event changed {key}: {before.get(key)!r:.200} -> {value!r:.200}")
+                raise Violation(
+                    f"I6: replaying every event changed {key}: {before.get(key)!r:.200} -> {value!r:.200}"
+                )
 
     def ends(self) -> dict[str, int]:
         """How many records ended how."""

@@ -107,9 +107,7 @@ class MemoryBus:
         entry.due = self._seconds() + self.lease_seconds
         entry.attempts += 1
         self._lent[entry.lease] = entry
-        return Delivery(
-            event=entry.event, service=entry.service, lease=entry.lease, attempt=entry.attempts
-        )
+        return Delivery(event=entry.event, service=entry.service, lease=entry.lease, attempt=entry.attempts)
 
     def ack(self, delivery: Delivery) -> bool:
         return self._struck_off(delivery) is not None
@@ -139,7 +137,9 @@ class MemoryBus:
         found = [
             Logged(position=position, event=event)
             for position, event in enumerate(self.events, start=1)
-            if position > query.after and query.name in ("", event.name) and query.subject in ("", event.subject)
+            if position > query.after
+            and query.name in ("", event.name)
+            and query.subject in ("", event.subject)
         ]
         return found[: query.limit]
 

@@ -69,7 +69,9 @@ def _find(where: str) -> FunctionType:
 
 def _compiled(function: FunctionType, source: str) -> object:
     names: dict[str, object] = {}
-    code = compile("from __future__ import annotations\n" + source, f"<mutant of {function.__name__}>", "exec")
+    code = compile(
+        "from __future__ import annotations\n" + source, f"<mutant of {function.__name__}>", "exec"
+    )
     exec(code, dict(function.__globals__), names)
     made = names[function.__name__]
     assert isinstance(made, FunctionType)
@@ -220,6 +222,9 @@ MUTANTS: tuple[Mutant, ...] = (
         f"{RELEASE}:Release._switch",
         'self._speak(self._replaced(old, name, reason or f"replaced by {name}"), old)', "pass")),
     mutant("address forgotten", "an engine that came back elsewhere is still sought where it was", (
-        f"{DEPLOYMENT}:_workload", 'if change.phase == "ready" and version["state"] in ("starting", "live"):',
-        'if change.phase == "ready" and version["state"] in ("starting",):')),
+        f"{DEPLOYMENT}:_workload", 'if change.phase == "ready" and version["state"] in RUNNING:',
+        'if change.phase == "ready" and version["state"] == "starting":')),
+    mutant("address of a waiting one forgotten", "an engine that came back elsewhere before it went live is sought there", (
+        f"{DEPLOYMENT}:_workload", 'if change.phase == "ready" and version["state"] in RUNNING:',
+        'if change.phase == "ready" and version["state"] in ("starting", "live"):')),
 )  # fmt: skip

@@ -12,6 +12,8 @@ from datetime import datetime
 from typing import Any, Protocol
 
 import msgspec
+from simulation.faults import Injector
+from simulation.memory import MemoryArtifacts
 
 from events.catalog import encode, name_of
 from events.checkpoint_written import CheckpointWritten
@@ -24,8 +26,6 @@ from shared.errors import KuzniaError
 from shared.identity import content_digest, event_id
 from shared.local.cluster.verdict import PREEMPTED
 from shared.ports.cluster import Workload
-from simulation.faults import Injector
-from simulation.memory import MemoryArtifacts
 
 PATIENCE_SECONDS = 2.0
 _CODES: dict[str, int | None] = {"killed": 137, "vanished": None, "mute-failure": 1, "mute-success": 0}
@@ -51,7 +51,7 @@ class PodWorld(Protocol):
     def publish(self, place: str, events: Sequence[Event]) -> None: ...
     def chance(self) -> float: ...
     def trained(self, run: str, digest: str) -> None: ...
-    def measured(self, key: str, role: str, outcome: str) -> None: ...
+    def measured(self, key: str, role: str, outcome: str, score: float) -> None: ...
 
 
 Word = float | Exit | Ready
@@ -99,7 +99,9 @@ def _training(workload: Workload, attempt: int, world: PodWorld) -> Script:
         )
         yield from say(progress, f"{attempt}/{step}")
         yield 5 + 20 * world.chance()
-    checkpoint = CheckpointWritten(run_id=run, step=32, final=False, artifact=_weights(document, world, "step-32"))
+    checkpoint = CheckpointWritten(
+        run_id=run, step=32, final=False, artifact=_weights(document, world, "step-32")
+    )
     yield from say(checkpoint, "step-32")
     yield from _final(document, attempt, world, say)
     return 0
@@ -124,9 +126,7 @@ def _final(document: dict[str, Any], attempt: int, world: PodWorld, say: Any) ->
         origin=msgspec.convert(document["origin"], Origin),
     )
     yield from say(written, "final")
-    finished = TrainingFinished(
-        run_id=run, attempt=attempt, outcome="succeeded", metrics={"train_loss": 0.5}
-    )
+    finished = TrainingFinished(run_id=run, attempt=attempt, outcome="succeeded", metrics={"train_loss": 0.5})
     yield from say(finished, "succeeded")
 
 
@@ -152,7 +152,7 @@ def _evaluation(workload: Workload, attempt: int, world: PodWorld) -> Script:
     if kind == "failed":
         failed = EvaluationFinished(key=key, role=role, outcome="failed", cause="the set cannot be read")
         yield from say(failed, f"{key}/{role}/failed")
-        world.measured(key, role, "failed")
+        world.measured(key, role, "failed", 0.0)
         return 0
     score = 0.1 if role == "base" else 0.9 if world.chance() < 0.8 else 0.3
     path = f"evaluations/{key}/{role}.json"
@@ -162,7 +162,7 @@ def _evaluation(workload: Workload, attempt: int, world: PodWorld) -> Script:
         key=key, role=role, outcome="succeeded", metrics={"contains": score}, rows=1, uri=path
     )
     yield from say(measured, f"{key}/{role}/succeeded")
-    world.measured(key, role, "succeeded")
+    world.measured(key, role, "succeeded", score)
     return 0
 
 

@@ -48,7 +48,9 @@ def texts(content: Content) -> Mapping[str, str]:
     """File -> text, of the files that are read."""
     files = {name: (EXAMPLE / name).read_text(encoding="utf-8") for name in ("config.yaml", "model.yaml")}
     manifest = files["model.yaml"].replace("{{name}}", content.name).replace("{{tenant}}", "team-x")
-    manifest = manifest.replace("{{owner}}", "Team X").replace("version: 1.0.0", f"version: {content.version}")
+    manifest = manifest.replace("{{owner}}", "Team X").replace(
+        "version: 1.0.0", f"version: {content.version}"
+    )
     manifest = manifest.replace(*RISKS[content.kind])
     files["model.yaml"] = f"{manifest}\n# {content.nonce}\n"
     files["dataset_info.json"] = (EXAMPLE / "dataset_info.json").read_text(encoding="utf-8")

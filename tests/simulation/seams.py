@@ -40,7 +40,9 @@ def replaced(*changes: tuple[Any, str, Any]) -> Iterator[None]:
 
 
 @contextmanager
-def placed(mirror: Callable[[Any], Any], heads: Callable[[str], dict[str, str]], *, cards_whole: bool) -> Iterator[None]:
+def placed(
+    mirror: Callable[[Any], Any], heads: Callable[[str], dict[str, str]], *, cards_whole: bool
+) -> Iterator[None]:
     """Everything below, for one world. cards_whole: render cards really, which takes 4 ms each."""
     changes: list[tuple[Any, str, Any]] = [
         (webhook, "Mirror", mirror),
@@ -67,7 +69,9 @@ def _checked(files: tuple[Any, ...], texts: tuple[tuple[str, str], ...]) -> Chec
 def short_card(facts: Facts) -> Rendered:
     """In most worlds cards are this short, because a whole one takes longer than all the rest of a run."""
     registered = facts.registered
-    said = f"# {registered.model.key}\n{registered.artifact.manifest_digest} {facts.validated_at.isoformat()}\n"
+    said = (
+        f"# {registered.model.key}\n{registered.artifact.manifest_digest} {facts.validated_at.isoformat()}\n"
+    )
     document = {"model": registered.model.key, "digest": content_digest(said.encode())}
     return Rendered(markdown=said, document=document, missing=(), completeness=1.0)
 

@@ -6,7 +6,6 @@ import subprocess
 from pathlib import Path
 
 from msgspec.structs import replace
-
 from simulation.faults import KINDS
 from simulation.world import Options, Result, simulate
 
@@ -59,7 +58,11 @@ def timeline(result: Result) -> list[str]:
     if len(lines) <= MOST_LINES:
         return lines
     last = lines[-MOST_LINES // 2 :]
-    telling = [line for line in lines[: -MOST_LINES // 2] if any(word in line for word in ("FAULT", "push ", "people"))]
+    telling = [
+        line
+        for line in lines[: -MOST_LINES // 2]
+        if any(word in line for word in ("FAULT", "push ", "people"))
+    ]
     return [*telling[-(MOST_LINES // 2 - 1) :], "     ...", *last]
 
 

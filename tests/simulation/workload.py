@@ -8,6 +8,9 @@ from random import Random
 from typing import Any
 
 import msgspec
+from simulation.host import Crash
+from simulation.repository import BRANCH, NAME, Content
+from simulation.seams import SECRET
 
 from events.catalog import encode, name_of
 from events.envelope import Event
@@ -22,9 +25,6 @@ from services.webhook.receive import Receiver
 from shared.errors import KuzniaError
 from shared.identity import event_id, run_id
 from shared.record import Record
-from simulation.host import Crash
-from simulation.repository import BRANCH, NAME, Content
-from simulation.seams import SECRET
 
 PUSHING_SECONDS = 150.0
 LOOK_SECONDS = 60.0

@@ -16,6 +16,14 @@ from typing import Any
 
 import msgspec
 from msgspec.structs import replace
+from simulation import seams
+from simulation.cluster import MemoryCluster
+from simulation.faults import Injector
+from simulation.host import INJECTED, Crash, Host, Task, newer
+from simulation.invariants import Checks, Violation
+from simulation.memory import MemoryArtifacts, MemoryBus, MemoryStore
+from simulation.repository import Forge, ForgeMirror
+from simulation.workload import People
 
 from events.envelope import Event
 from services.discovery import discover
@@ -26,14 +34,6 @@ from shared.reaction import Perform
 from shared.record import Record
 from shared.service import Ports, Service
 from shared.settings import Settings
-from simulation import seams
-from simulation.cluster import MemoryCluster
-from simulation.faults import Injector
-from simulation.host import INJECTED, Crash, Host, Task, newer
-from simulation.invariants import Checks, Violation
-from simulation.memory import MemoryArtifacts, MemoryBus, MemoryStore
-from simulation.repository import Forge, ForgeMirror
-from simulation.workload import People
 
 EPOCH = datetime(2026, 1, 5, 8, 0, tzinfo=UTC)
 FAULTY_SECONDS = 400.0
@@ -193,8 +193,8 @@ class World:
     def trained(self, run: str, digest: str) -> None:
         self.checks.finals.setdefault(run, digest)
 
-    def measured(self, key: str, role: str, outcome: str) -> None:
-        self.checks.measured.setdefault((key, role), outcome)
+    def measured(self, key: str, role: str, outcome: str, score: float) -> None:
+        self.checks.measured.setdefault((key, role), (outcome, score))
 
     def lend(self, entry: Any) -> Delivery:
         delivery = self.bus.lend(entry)
@@ -202,7 +202,9 @@ class World:
             delivery = replace(delivery, event=newer(delivery.event))
         if self._through_bytes:
             delivery = replace(delivery, event=_events(_encode(delivery.event)))
-        self.tell(f"{delivery.service} hears {delivery.event.name} {delivery.event.id[:6]} try {delivery.attempt}")
+        self.tell(
+            f"{delivery.service} hears {delivery.event.name} {delivery.event.id[:6]} try {delivery.attempt}"
+        )
         return delivery
 
     def load(self, key: str) -> Record:
