@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -166,13 +167,13 @@ def _bare(settings: Settings) -> Iterator[LocalPorts]:
 
 @contextmanager
 def _writing(file: Path) -> Iterator[IO[bytes]]:
-    """FILE only appears once it is whole; `-` is the output."""
+    """FILE only appears once it is whole, for its owner's eyes; `-` is the output."""
     if str(file) == "-":
         yield sys.stdout.buffer
         return
     aside = file.with_name(f".{file.name}.unfinished")
     try:
-        with aside.open("wb") as target:
+        with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as target:
             yield target
         aside.replace(file)
     except OSError as error:

@@ -105,6 +105,7 @@ class TestRefusals:
         target.mkdir()
         assert kuznia("export", "events", str(target)).exit_code == 2
         told("export", "events", str(tmp_path / "log.jsonl"))
+        assert (tmp_path / "log.jsonl").stat().st_mode & 0o777 == 0o600
         assert sorted(path.name for path in tmp_path.iterdir()) == ["home", "log.jsonl", "taken"]
 
 
