@@ -19,6 +19,7 @@ from events.training_progressed import TrainingProgressed
 from shared.hosts.embedded import EmbeddedHost
 from shared.local.assembly import open_ports
 from shared.local.bus import SqliteBus
+from shared.local.company import SqliteCompany
 from shared.record import Do, Record
 from shared.service import Decision, Effect, Ports, Service, Speech, Wish
 from shared.settings import Settings
@@ -149,7 +150,8 @@ class Ours:
     def react(self) -> None:
         """Start the host, wait until nothing is pending, close it. Raises TimeoutError."""
         bus = SqliteBus(self._local.database)  # a host that was closed leaves its bus stopped
-        host = EmbeddedHost({self._service.name: self._service}, self._ports(), bus)
+        company = SqliteCompany(self._local.database, bus)
+        host = EmbeddedHost({self._service.name: self._service}, self._ports(), bus, company=company)
         host.start()
         deadline = time.monotonic() + PATIENCE
         while self._any_pending():

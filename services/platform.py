@@ -54,7 +54,7 @@ class Platform:
             clock=self._local.clock,
             settings=settings,
         )
-        self._host = EmbeddedHost(discover(), ports, self._local.bus, observer)
+        self._host = EmbeddedHost(discover(), ports, self._local.bus, observer, self._local.company)
         self._warm: WarmServer | None = None
         self._stop = threading.Event()
         self._looker = threading.Thread(target=self._look_forever, name="missed-pushes", daemon=True)

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from shared.delivery import Ack, Again, Bury, Outcome, Owing
 from shared.errors import KuzniaError, Unknown
+from shared.hosts.company import Company, OneByOne, Written
 from shared.ports.bus import Bus
 from shared.reaction import Call, Commit, Load, Now, Perform, Publish
 from shared.service import Effect, Ports, Service, Speech
@@ -26,10 +27,16 @@ class Driver:
     """Carries out what a reaction asks for.
 
     observer: told `before-<call>` and `after-<call>` around every port call; the tests kill there.
+    company: through which `write` goes.
     """
 
     def __init__(
-        self, services: Mapping[str, Service], ports: Ports, bus: Bus, observer: Observer = unobserved
+        self,
+        services: Mapping[str, Service],
+        ports: Ports,
+        bus: Bus,
+        observer: Observer = unobserved,
+        company: Company | None = None,
     ) -> None:
         self._ports = ports
         self._bus = bus
@@ -38,6 +45,7 @@ class Driver:
             name: service.effects(ports) for name, service in services.items()
         }
         self._carry = self._carriers()
+        self._company = company or OneByOne(lambda call: self._carry[type(call)](call))
 
     def run(self, reaction: Generator[Asked, Any, T]) -> T:
         """Run it to its end. Raises what it raises: Retry, Reject, Conflict, Unknown."""
@@ -55,15 +63,39 @@ class Driver:
             except KuzniaError as failure:
                 error = failure
 
+    def attempt(self, call: Asked) -> Any:
+        """Carry out one call; answers with the exception where it fails."""
+        try:
+            return self._observed(call)
+        except Exception as error:  # noqa: BLE001 - told to who asked
+            return error
+
+    def write(self, calls: Sequence[Written]) -> Sequence[Any]:
+        """Carry out many at once; an exception stands in the place of one that failed."""
+        names = [self._begin(call) for call in calls]
+        try:
+            answers = self._company.carry(calls)
+        except Exception as error:  # noqa: BLE001 - told to who asked
+            answers = [error] * len(calls)
+        for name, answer in zip(names, answers, strict=True):
+            if not isinstance(answer, BaseException):
+                self._observer(f"after-{name}")
+        return answers
+
     def _observed(self, call: Asked) -> Any:
+        name = self._begin(call)
+        answer = self._carry[type(call)](call)
+        self._observer(f"after-{name}")
+        return answer
+
+    def _begin(self, call: Asked) -> str:
+        """Tell of it; the name of its points."""
         name = call.do.effect if isinstance(call, Perform) else type(call).__name__.lower()
         if isinstance(call, Again | Bury):
             why = call.error if isinstance(call, Again) else call.cause
             log.warning("%s %s %s: %s", call.delivery.service, name, call.delivery.event.name, why)
         self._observer(f"before-{name}")
-        answer = self._carry[type(call)](call)
-        self._observer(f"after-{name}")
-        return answer
+        return name
 
     def _carriers(self) -> dict[type[Any], Callable[[Any], Any]]:
         ports, bus = self._ports, self._bus

@@ -1,40 +1,47 @@
-"""The whole platform in one process: deliveries are lent to a few threads; what nobody redelivers is swept."""
+"""The whole platform in one process: deliveries are lent in portions; what nobody redelivers is swept."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 
-from shared.delivery import failed, handle, sweep
-from shared.errors import KuzniaError, Retry
+from shared.delivery import sweep
+from shared.errors import Retry
+from shared.hosts.company import Company
 from shared.hosts.driver import Driver, Observer, unobserved
+from shared.hosts.hands import Hands
 from shared.ports.bus import Bus, Delivery
 from shared.service import Ports, Service
 
-THREADS = 6
+THREADS = 6  # for effects
 WAIT_SECONDS = 30.0
 log = logging.getLogger("kuznia.host")
 
 
 class EmbeddedHost:
-    """Runs services on threads. start, then close; between them it never raises."""
+    """Runs services. start, then close; between them it never raises.
+
+    company: what bus and store can write together; without it each write is one of its own.
+    """
 
     def __init__(
-        self, services: Mapping[str, Service], ports: Ports, bus: Bus, observer: Observer = unobserved
+        self,
+        services: Mapping[str, Service],
+        ports: Ports,
+        bus: Bus,
+        observer: Observer = unobserved,
+        company: Company | None = None,
     ) -> None:
         self._services = services
         self._ports = ports
         self._bus = bus
-        self._driver = Driver(services, ports, bus, observer)
-        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="reaction")
-        self._room = threading.Semaphore(THREADS)
+        self._driver = Driver(services, ports, bus, observer, company)
+        self._hands = Hands(services, self._driver, ports.settings.max_attempts, THREADS)
         self._stop = threading.Event()
-        self._threads = [
-            threading.Thread(target=self._dispatch_forever, name="dispatch", daemon=True),
-            threading.Thread(target=self._sweep_forever, name="sweep", daemon=True),
-        ]
+        self._lender = threading.Thread(target=self._lend_forever, name="lend", daemon=True)
+        self._reactor = threading.Thread(target=self._hands.run, name="react", daemon=True)
+        self._sweeper = threading.Thread(target=self._sweep_forever, name="sweep", daemon=True)
 
     def subscribe(self) -> None:
         """Register what every service hears; what is published from now on reaches it."""
@@ -44,70 +51,38 @@ class EmbeddedHost:
     def start(self) -> None:
         """Subscribe, then begin."""
         self.subscribe()
-        for thread in self._threads:
+        for thread in (self._lender, self._reactor, self._sweeper):
             thread.start()
 
     def close(self) -> None:
         """Finish what is in hand; what is not yet lent waits for the next start."""
         self._stop.set()
         self._bus.stop_leasing()
-        for thread in self._threads:
-            thread.join()
-        self._pool.shutdown()
+        self._hands.lend_no_more()
+        self._lender.join()
+        self._hands.finish()
+        self._reactor.join()
+        self._sweeper.join()
 
     def sweep(self) -> None:
         """Drain what records still owe: after a crash, and once a delayed effect is due."""
         for fault in self._driver.run(sweep(self._services, self._ports.settings.reconcile_seconds)):
             log.warning("sweep of %s", fault)
 
-    def _dispatch_forever(self) -> None:
+    def _lend_forever(self) -> None:
         while not self._stop.is_set():
-            self._room.acquire()
-            try:
-                deliveries = [] if self._stop.is_set() else self._bus.lease(1, WAIT_SECONDS)
-            except Retry as error:
-                log.error("%s", error)
-                deliveries = []
-                self._stop.wait(1)
-            except Exception:  # whatever one delivery holds, the others must go out
-                log.exception("dispatch")
-                deliveries = []
-                self._stop.wait(1)
-            if not deliveries:
-                self._room.release()
-            for delivery in deliveries:
-                self._pool.submit(self._handle, delivery)
+            if room := self._hands.room():
+                self._hands.take(self._lent(room))
 
-    def _handle(self, delivery: Delivery) -> None:
+    def _lent(self, limit: int) -> Sequence[Delivery]:
         try:
-            self._settle(delivery)
-        except KuzniaError as error:
-            log.error("not even the outcome could be written, so it comes again: %s", error)
-        finally:
-            self._room.release()
-
-    def _settle(self, delivery: Delivery) -> None:
-        service = self._services.get(delivery.service)
-        attempts = self._ports.settings.max_attempts
-        if service is None:
-            self._bus.bury(delivery, f"no service is called {delivery.service!r}")
-            return
-        try:
-            self._driver.run(handle(service, delivery, attempts))
-        except KuzniaError:
-            raise
-        except Exception as error:
-            log.exception("%s could not handle %s", service.name, delivery.event.name)
-            self._failed(service, delivery, error)
-
-    def _failed(self, service: Service, delivery: Delivery, error: Exception) -> None:
-        try:
-            self._driver.run(failed(service, delivery, self._ports.settings.max_attempts, error))
-        except KuzniaError:
-            raise
-        except Exception:  # the same bug struck while the record was being told: the dead letter tells it
-            log.exception("%s could not give up %s", service.name, delivery.event.name)
-            self._bus.bury(delivery, f"{type(error).__name__}: {error}")
+            return self._bus.lease(limit, WAIT_SECONDS)
+        except Retry as error:
+            log.error("%s", error)
+        except Exception:  # whatever one delivery holds, the others must go out
+            log.exception("lend")
+        self._stop.wait(1)
+        return []
 
     def _sweep_forever(self) -> None:
         while not self._stop.wait(self._ports.settings.reconcile_seconds):

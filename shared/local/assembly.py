@@ -7,6 +7,7 @@ import msgspec
 from shared.local.artifacts import DirectoryArtifacts
 from shared.local.bus import SqliteBus
 from shared.local.clock import SystemClock
+from shared.local.company import SqliteCompany
 from shared.local.operations import SqliteOperations
 from shared.local.sqlite import Database
 from shared.local.store import SqliteStore, open_database
@@ -19,6 +20,7 @@ class LocalPorts(msgspec.Struct, frozen=True, kw_only=True):
     database: Database
     bus: SqliteBus
     store: SqliteStore
+    company: SqliteCompany
     artifacts: DirectoryArtifacts
     clock: SystemClock
     operations: SqliteOperations
@@ -31,9 +33,11 @@ class LocalPorts(msgspec.Struct, frozen=True, kw_only=True):
 def open_ports(settings: Settings) -> LocalPorts:
     """Open, or make, what lies under `settings.home`. Raises Retry where the disk does not let us."""
     database = open_database(settings.database)
+    bus = SqliteBus(database, settings.lease_seconds)
     return LocalPorts(
         database=database,
-        bus=SqliteBus(database, settings.lease_seconds),
+        bus=bus,
+        company=SqliteCompany(database, bus),
         store=SqliteStore(database),
         artifacts=DirectoryArtifacts(settings.artifacts),
         clock=SystemClock(),

@@ -31,11 +31,11 @@ class SqliteStore:
 
     def commit(self, record: Record) -> Record:
         """See `shared.ports.store.Store.commit`."""
-        return self._database.write(lambda connection: _commit(connection, record))
+        return self._database.write(lambda connection: commit(connection, record))
 
     def commit_all(self, records: Sequence[Record]) -> None:
         """Commit one after another, all or none. Raises what `commit` raises."""
-        self._database.write(lambda connection: [_commit(connection, record) for record in records])
+        self._database.write(lambda connection: [commit(connection, record) for record in records])
 
     def list(
         self, kind: str, *, status: str = "", prefix: str = "", after: str = "", limit: int = 1000
@@ -67,12 +67,8 @@ def open_database(path: Path) -> Database:
     return Database(path, SCHEMA, upgrade)
 
 
-def _load(connection: sqlite3.Connection, key: str) -> Record:
-    row = connection.execute("SELECT body FROM records WHERE key = ?", (key,)).fetchone()
-    return _decode(row[0]) if row else Record(key=key)
-
-
-def _commit(connection: sqlite3.Connection, record: Record) -> Record:
+def commit(connection: sqlite3.Connection, record: Record) -> Record:
+    """See `Store.commit`; inside a transaction that it may share with others."""
     stored = _load(connection, record.key)
     if stored.revision != record.revision:
         raise Conflict(f"{record.key}: revision is {stored.revision}, not {record.revision}")
@@ -90,3 +86,8 @@ def _commit(connection: sqlite3.Connection, record: Record) -> Record:
         sql = "INSERT OR IGNORE INTO decisions (event, key, at) VALUES (?, ?, ?)"
         connection.execute(sql, (written.inbox[-1], written.key, updated))
     return written
+
+
+def _load(connection: sqlite3.Connection, key: str) -> Record:
+    row = connection.execute("SELECT body FROM records WHERE key = ?", (key,)).fetchone()
+    return _decode(row[0]) if row else Record(key=key)

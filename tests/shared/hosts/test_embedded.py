@@ -294,10 +294,10 @@ def test_one_record_s_trouble_does_not_stop_the_sweep_of_others(house: House, er
     assert house.record("bad").outbox
 
 
-def test_not_more_at_once_than_there_are_threads(house: House):
+def test_not_more_effects_at_once_than_there_are_threads(house: House):
     inside, most, gate = 0, 0, threading.Condition()
 
-    def decides(name: str) -> None:
+    def makes(name: str) -> None:
         nonlocal inside, most
         with gate:
             inside += 1
@@ -306,7 +306,7 @@ def test_not_more_at_once_than_there_are_threads(house: House):
             gate.wait_for(lambda: most >= THREADS, PATIENCE)
             inside -= 1
 
-    house.toy.decides = decides
+    house.toy.makes = makes
     house.start()
     names = [f"r-{number}" for number in range(3 * THREADS)]
     house.say(*names)
