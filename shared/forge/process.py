@@ -20,6 +20,7 @@ import msgspec
 from shared.forge import warm
 from shared.forge.environment import Trainer
 
+KILL_SECONDS = 10
 Result = TypeVar("Result")
 
 
@@ -123,6 +124,8 @@ class _Started:
         if self._process.poll() is None:  # so the number is still its own
             with suppress(ProcessLookupError):
                 os.killpg(self.pid, signal.SIGKILL)
+            with suppress(subprocess.TimeoutExpired):  # one that waits for a dead disk cannot be killed
+                self._process.wait(KILL_SECONDS)
 
 
 class _Forked:

@@ -14,7 +14,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
 
     engine_model: what the engine calls itself. generation: defaults of its answers, such as `max_new_tokens`.
     max_concurrent: requests that it works on at once. api_key_file: file whose content clients must show;
-    empty for the key derived from the release, which the gateway derives as well. threads: 0 for all CPUs.
+    empty for the key derived from the release, which the gateway derives as well. threads: 0 for half of the CPUs.
     """
 
     release: str

@@ -15,7 +15,7 @@ from services.deployment.pod.document import Document
 from services.deployment.pod.engine import Places, config, variables
 from shared.engine_key import engine_key
 from shared.errors import KuzniaError, Reject
-from shared.forge.environment import Trainer, require
+from shared.forge.environment import Trainer, available_cpus, require
 from shared.forge.process import Lost, Running, Work, insist, start
 from shared.podkit import document as documents
 from shared.podkit.bases import base_model, trainer_environment
@@ -66,7 +66,8 @@ def _prepare(document: Document, address: str, ports: PodPorts, trainer: Trainer
     path, log = work / "api.yaml", work / "engine.log"
     path.write_text(yaml.safe_dump(config(document, places), sort_keys=True), encoding="utf-8")
     log.unlink(missing_ok=True)
-    env = trainer_environment(trainer, document.threads) | variables(
+    threads = document.threads or max(1, available_cpus() // 2)  # it answers beside trainings, for as long
+    env = trainer_environment(trainer, threads) | variables(
         document, address, _api_key(document, ports.settings.home)
     )
     return Work(argv=("api", str(path)), env=env, cwd=work, log=log)

@@ -108,6 +108,7 @@ def _runtime(run: Run, trained: Trained) -> dict[str, str]:
         "platform": f"{platform.system()} {platform.machine()}",
         "peak_memory_mb": f"{trained.peak_memory / 1e6:.0f}",
         "start": "warm" if trained.warm else "cold",
+        "threads": str(trained.threads) if trained.threads else "all",
     }
 
 

@@ -21,6 +21,7 @@ from shared.forge.environment import require
 from shared.forge.process import Lost, insist
 from shared.podkit import document as documents
 from shared.podkit.bases import base_model
+from shared.podkit.cores import allotted
 from shared.podkit.locked import locked
 from shared.podkit.ports import PodPorts, open_ports
 from shared.podkit.stopping import PREEMPTED, Preempted, Stopping
@@ -83,9 +84,11 @@ def _train(run: Run, progress: Progress) -> Trained:
         step = resume(run)
         Uploader(run).catch_up()  # what an earlier start saved and could not upload
         run.stopping.check()
-        return train(run, config, step)
+        return train(run, config, step, threads)
 
-    return insist(go_on)
+    told = run.document.threads
+    with allotted(run.ports.settings, told, share=1.0, check=run.stopping.check) as threads:
+        return insist(go_on)
 
 
 def _end(

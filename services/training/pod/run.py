@@ -28,7 +28,8 @@ class PodLimits(msgspec.Struct, frozen=True, kw_only=True):
 class Document(msgspec.Struct, frozen=True, kw_only=True):
     """What the training service tells the pod. work_dir: empty for the installation's own place.
 
-    resources: as in `model.yaml`. threads: of the trainer, 0 for all CPUs. cause: the event it answers.
+    resources: as in `model.yaml`. threads: of the trainer, 0 for the free
+    cores, see `shared.podkit.cores`. cause: the event it answers.
     """
 
     run_id: str

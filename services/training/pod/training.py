@@ -34,6 +34,7 @@ class Trained(msgspec.Struct, frozen=True, kw_only=True):
     peak_memory: int
     resumed_from: int
     warm: bool
+    threads: int = 0
 
 
 def trained_before(run: Run) -> Trained | None:
@@ -42,13 +43,13 @@ def trained_before(run: Run) -> Trained | None:
     return msgspec.json.decode(marker.read_bytes(), type=Trained) if marker.exists() else None
 
 
-def train(run: Run, config: Path, resumed_from: int) -> Trained:
-    """Train to the end. Raises Reject with the cause, Preempted after SIGTERM, Retry (uploads)."""
+def train(run: Run, config: Path, resumed_from: int, threads: int) -> Trained:
+    """Train to the end. Raises Reject with the cause, Preempted after SIGTERM, Retry (uploads), Lost."""
     began = time.monotonic()
     progress, uploader = Progress(run), Uploader(run)
     progress.phase("loading")
     run.log.unlink(missing_ok=True)
-    work = Work(argv=("train", str(config)), env=variables(run), cwd=run.folder, log=run.log)
+    work = Work(argv=("train", str(config)), env=variables(run, threads), cwd=run.folder, log=run.log)
     running = start(work, trainer=run.trainer, home=run.ports.settings.home)
     run.stopping.forward(running.terminate)
     try:
@@ -62,6 +63,7 @@ def train(run: Run, config: Path, resumed_from: int) -> Trained:
         peak_memory=peak,
         resumed_from=resumed_from,
         warm=running.warm,
+        threads=threads,
     )
     fresh = run.work / "trained.fresh"
     fresh.write_bytes(msgspec.json.encode(trained))

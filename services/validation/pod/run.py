@@ -20,7 +20,8 @@ DEFAULT_TOKENS = 64
 class Document(msgspec.Struct, frozen=True, kw_only=True):
     """What the validation service tells the pod. key: of the evaluation. evaluation: that part of `model.yaml`.
 
-    artifact: the tuned weights; absent for the base model. threads: 0 for all CPUs.
+    artifact: the tuned weights; absent for the base model. threads: 0 for the free cores, see
+    `shared.podkit.cores`.
     """
 
     key: str

@@ -64,6 +64,7 @@ class PodWorld:
         self.settings = Settings(home=self.home, cache=cache)
         self.artifacts = DirectoryArtifacts(self.settings.artifacts)
         self.events: list[Event] = []
+        self._pods: list[subprocess.Popen[bytes]] = []
         self.ports = PodPorts(
             artifacts=self.artifacts, publish=self.events.extend, settings=self.settings, clock=SystemClock()
         )
@@ -149,7 +150,15 @@ class PodWorld:
             **env,
         }
         with (self.root / "pod.log").open("ab") as log:
-            return subprocess.Popen([sys.executable, "-m", module], env=variables, stdout=log, stderr=log)
+            pod = subprocess.Popen([sys.executable, "-m", module], env=variables, stdout=log, stderr=log)
+        self._pods.append(pod)
+        return pod
+
+    def close(self) -> None:
+        """No pod outlives its test, however that ends."""
+        for pod in self._pods:
+            pod.kill()
+            pod.wait()
 
     def log(self) -> str:
         """What the started pods printed."""
@@ -189,9 +198,11 @@ def alive(pid: int) -> bool:
 
 
 @pytest.fixture
-def world(tmp_path: Path, cache: Path) -> PodWorld:
+def world(tmp_path: Path, cache: Path) -> Iterator[PodWorld]:
     """A world without a warm trainer."""
-    return PodWorld(tmp_path, cache)
+    made = PodWorld(tmp_path, cache)
+    yield made
+    made.close()
 
 
 @pytest.fixture(scope="session")
@@ -206,6 +217,19 @@ def warm_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture
-def warm_world(tmp_path: Path, cache: Path, warm_home: Path) -> PodWorld:
+def warm_world(tmp_path: Path, cache: Path, warm_home: Path) -> Iterator[PodWorld]:
     """A world whose trainer is warm."""
-    return PodWorld(tmp_path, cache, warm_home)
+    made = PodWorld(tmp_path, cache, warm_home)
+    yield made
+    made.close()
+
+
+@pytest.fixture(params=["warm", "cold"])
+def either_world(
+    tmp_path: Path, cache: Path, request: pytest.FixtureRequest
+) -> Iterator[tuple[str, PodWorld]]:
+    """Both kinds, one after the other; which one, and the world."""
+    home = request.getfixturevalue("warm_home") if request.param == "warm" else None
+    made = PodWorld(tmp_path, cache, home)
+    yield request.param, made
+    made.close()

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from shared.engine_key import engine_key
 from tests.shared.podkit.world import TINY, PodWorld, alive, wait_for
 
 MODULE = "services.deployment.pod"
@@ -56,44 +57,40 @@ def answers(address: str, key: str) -> bool:
 
 @pytest.mark.trainer
 @pytest.mark.slow
-@pytest.mark.parametrize("start", ["warm", "cold"])
-def test_it_answers_and_ends_when_asked(
-    start: str, tmp_path: Path, cache: Path, tiny_model: Path, request: pytest.FixtureRequest
-) -> None:
-    home = request.getfixturevalue("warm_home") if start == "warm" else None
-    world = PodWorld(tmp_path, cache, home)
-    key = tmp_path / "key"
+def test_it_answers_and_ends_when_asked(either_world: tuple[str, PodWorld], tiny_model: Path) -> None:
+    start, world = either_world
+    key = world.root / "key"
     key.write_text("s3cret\n", encoding="utf-8")
     address = free_address()
     asked = document(world, tiny_model, api_key_file=str(key), release=f"serve-{start}")
     pod = world.start(MODULE, asked, KUZNIA_ADDRESS=address)
-    try:
-        wait_for("the engine's answer", lambda: pod.poll() is not None or answers(address, "s3cret"))
-        assert pod.poll() is None, world.log()
-        assert call(address, "/v1/models", key="s3cret")["data"][0]["id"] == "team-x.qa.v1"
-        with pytest.raises(urllib.error.HTTPError) as refused:
-            call(address, "/v1/models", key="wrong")
-        refused.value.close()
-        assert refused.value.code == 401
-        question = {"model": "team-x.qa.v1", "messages": [{"role": "user", "content": "Say one"}]}
-        answer = call(address, "/v1/chat/completions", question, key="s3cret")
-        assert answer["usage"]["completion_tokens"] <= 4
-        (child,) = world.children()
-        assert alive(child)
-        pod.send_signal(signal.SIGTERM)
-        assert pod.wait(30) == 0
-        assert not alive(child)
-    finally:
-        pod.kill()
-        pod.wait()
+    wait_for("the engine's answer", lambda: pod.poll() is not None or answers(address, "s3cret"))
+    assert pod.poll() is None, world.log()
+    assert call(address, "/v1/models", key="s3cret")["data"][0]["id"] == "team-x.qa.v1"
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        call(address, "/v1/models", key="wrong")
+    refused.value.close()
+    assert refused.value.code == 401
+    question = {"model": "team-x.qa.v1", "messages": [{"role": "user", "content": "Say one"}]}
+    answer = call(address, "/v1/chat/completions", question, key="s3cret")
+    assert answer["usage"]["completion_tokens"] <= 4
+    (child,) = world.children()
+    assert alive(child)
+    pod.send_signal(signal.SIGTERM)
+    assert pod.wait(30) == 0
+    assert not alive(child)
 
 
 @pytest.mark.trainer
 @pytest.mark.slow
 def test_its_engine_dies_with_it(warm_world: PodWorld, tiny_model: Path) -> None:
+    """And asks for the key that the gateway derives from its name."""
     address = free_address()
-    pod = warm_world.start(MODULE, document(warm_world, tiny_model), KUZNIA_ADDRESS=address)
-    wait_for("the engine's answer", lambda: pod.poll() is not None or answers(address, ""))
+    asked = document(warm_world, tiny_model)
+    key = engine_key(warm_world.home, asked["release"])
+    pod = warm_world.start(MODULE, asked, KUZNIA_ADDRESS=address)
+    wait_for("the engine's answer", lambda: pod.poll() is not None or answers(address, key))
+    assert not answers(address, "")
     (child,) = warm_world.children()
     pod.kill()
     pod.wait()

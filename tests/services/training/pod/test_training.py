@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -88,14 +89,11 @@ def test_warm_and_cold_make_the_same_weights(tmp_path: Path, cache: Path, warm_h
 
 @pytest.mark.trainer
 @pytest.mark.slow
-@pytest.mark.parametrize("start", ["warm", "cold"])
-def test_a_killed_pod_goes_on_from_the_newest_whole_checkpoint(
-    start: str, tmp_path: Path, cache: Path, request: pytest.FixtureRequest
-) -> None:
+def test_a_killed_pod_goes_on_from_the_newest_whole_checkpoint(either_world: tuple[str, PodWorld]) -> None:
     """kill -9; then the newest checkpoint is cut short on disk and in the store: the one before is taken."""
-    world = PodWorld(tmp_path, cache, request.getfixturevalue("warm_home") if start == "warm" else None)
+    start, world = either_world
     run_id = f"r-killed-{start}"
-    work = tmp_path / "work"
+    work = world.root / "work"
     document = world.training_document(LONG, run_id=run_id, work_dir=str(work))
     prefix = f"runs/{run_id}/checkpoints"
     pod = world.start(MODULE, document)
@@ -132,13 +130,10 @@ def test_a_killed_pod_goes_on_from_the_newest_whole_checkpoint(
 
 @pytest.mark.trainer
 @pytest.mark.slow
-@pytest.mark.parametrize("start", ["warm", "cold"])
-def test_sigterm_saves_where_it_stands(
-    start: str, tmp_path: Path, cache: Path, request: pytest.FixtureRequest
-) -> None:
-    world = PodWorld(tmp_path, cache, request.getfixturevalue("warm_home") if start == "warm" else None)
+def test_sigterm_saves_where_it_stands(either_world: tuple[str, PodWorld]) -> None:
+    start, world = either_world
     run_id = f"r-stopped-{start}"
-    work = tmp_path / "work"
+    work = world.root / "work"
     config = {**LONG, "save_steps": 10_000, "max_steps": 5_000}
     document = world.training_document(config, run_id=run_id, work_dir=str(work))
     pod = world.start(MODULE, document)
@@ -162,11 +157,11 @@ def test_sigterm_saves_where_it_stands(
     assert world.artifacts.list(f"runs/{run_id}/final") == []
 
     # Another machine, which has nothing but the store.
-    elsewhere = {**document, "work_dir": str(tmp_path / "elsewhere")}
+    elsewhere = {**document, "work_dir": str(world.root / "elsewhere")}
     elsewhere["origin"]["config"] = {**config, "max_steps": saved.data["step"] + 5}
     pod = world.start(MODULE, elsewhere, attempt=2)
     assert pod.wait(120) == 0, world.log()
-    again = (tmp_path / "elsewhere" / "output" / "trainer_log.jsonl").read_text(encoding="utf-8")
+    again = (world.root / "elsewhere" / "output" / "trainer_log.jsonl").read_text(encoding="utf-8")
     assert steps_logged(again) == list(range(1, saved.data["step"] + 6))
 
 
@@ -226,3 +221,22 @@ def test_a_trainer_killed_for_memory_is_said_so(warm_world: PodWorld) -> None:
     finally:
         del os.environ["KUZNIA_CHILDREN"]
     assert "out of memory?" in warm_world.said("training-finished")[0].data["cause"]
+
+
+@pytest.mark.trainer
+@pytest.mark.slow
+def test_two_processes_train_one_model(world: PodWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on two GPUs, with gloo; the folder's path has a space, which LLaMA-Factory's own launcher cannot take."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("MASTER_PORT", str(probe.getsockname()[1]))
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
+    world.root = world.root / "with a space"
+    config = {**CONFIG, "ddp_backend": "gloo", "max_steps": 6, "save_steps": 3}
+    assert train(world, config, resources={"gpus": 2, "nodes": 1}) == 0
+    assert [event.data["step"] for event in world.said("checkpoint-written")] == [3, 6, 6]
+    (finished,) = world.said("training-finished")
+    assert finished.data["outcome"] == "succeeded"
+    assert finished.data["metrics"]["epoch"] == 3.0, (
+        "six rows are two steps of two processes, not three of one"
+    )
