@@ -129,7 +129,7 @@ def _decide_once(service: Service, key: str, event: Event) -> Step:
         if event.id in record.inbox:
             return record
         now = yield Now()
-        decision = service.decide(record, event, now)
+        decision = yield from _decided(service, record, event, now)
         if decision is None:
             if record.revision == 0:
                 return record
@@ -142,6 +142,18 @@ def _decide_once(service: Service, key: str, event: Event) -> Step:
             continue
         return written
     raise Retry(f"{key}: other writers were faster {MAX_CONFLICTS} times")
+
+
+def _decided(
+    service: Service, record: Record, event: Event, now: datetime
+) -> Generator[Call, Any, Decision | None]:
+    """What the service decides. A redriven event that is refused now is nothing to be dead of."""
+    try:
+        return service.decide(record, event, now)
+    except Reject:
+        if record.unheard == event.id:
+            yield Commit(msgspec.structs.replace(record, dead=None))
+        raise
 
 
 def _applied(service: Service, record: Record, event: Event, decision: Decision, now: datetime) -> Record:

@@ -197,8 +197,9 @@ def _voice(workload: Workload, world: PodWorld, source: str, subject: str) -> An
         while True:
             try:
                 world.publish("pod.publish", [event])
-                return
             except KuzniaError:
                 yield PATIENCE_SECONDS
+            else:
+                return
 
     return say
