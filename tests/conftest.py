@@ -15,6 +15,7 @@ import pytest
 from shared.forge import environment, models
 from shared.settings import from_environment
 
+pytest_plugins = ["tests.emulators"]
 CACHE = pytest.StashKey[Path]()
 NEEDS_TRAINER = "the LLaMA-Factory environment: make trainer"
 

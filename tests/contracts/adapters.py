@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import importlib
 import os
 import subprocess
 import sys
@@ -10,6 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
+
+import pytest
 
 from events.envelope import Event
 from shared.local import open_ports
@@ -32,7 +36,18 @@ class Opened(Protocol):
     def close(self) -> None: ...
 
 
-ADAPTERS: Mapping[str, Callable[[Settings], Opened]] = {"sqlite": open_ports}
+def open_google(settings: Settings) -> Opened:
+    """On the emulators that the environment names, in a project of this home's own."""
+    assembly = importlib.import_module("shared.google.assembly")
+    options = importlib.import_module("shared.google.settings")
+    project = "kz-" + hashlib.sha256(str(settings.home).encode()).hexdigest()[:20]
+    opened: Opened = assembly.open_project(settings, options.GoogleSettings(project=project, create=True))
+    return opened
+
+
+ADAPTERS: Mapping[str, Callable[[Settings], Opened]] = {"sqlite": open_ports, "google": open_google}
+PARAMETERS = ["sqlite", pytest.param("google", marks=pytest.mark.slow)]
+NEEDS = {"google": "emulators"}  # fixtures of tests/emulators.py
 
 
 class Place:

@@ -17,15 +17,17 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from events.envelope import Event
 from shared.errors import Retry
 from shared.ports.bus import Bus, Delivery, Query
-from tests.contracts.adapters import ADAPTERS, PATIENCE, Opened, Place, event, small_disk, soon
+from tests.contracts.adapters import NEEDS, PARAMETERS, PATIENCE, Opened, Place, event, small_disk, soon
 from tests.memory import START
 
 NAME = "training-progressed"
 SHORT_LEASE = 0.15
 
 
-@pytest.fixture(params=ADAPTERS)
+@pytest.fixture(params=PARAMETERS)
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    if request.param in NEEDS:
+        request.getfixturevalue(NEEDS[request.param])
     place = Place(request.param, tmp_path / "home")
     yield place
     place.close()
@@ -610,6 +612,16 @@ TestBusMachine = BusMachine.TestCase
 TestBusMachine.settings = settings(
     max_examples=20, stateful_step_count=25, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
+
+
+class GoogleBusMachine(BusMachine):
+    """The same on the emulators."""
+
+    adapter = "google"
+
+
+TestBusMachineOnGoogle = pytest.mark.slow(pytest.mark.usefixtures("emulators")(GoogleBusMachine.TestCase))
+TestBusMachineOnGoogle.settings = settings(TestBusMachine.settings, max_examples=8)
 
 
 def test_soon_is_patient_but_not_for_ever(monkeypatch: pytest.MonkeyPatch):

@@ -1,0 +1,1 @@
+"""Google Cloud: Pub/Sub carries, Firestore remembers, Cloud Storage keeps; the local profile imports none of it."""

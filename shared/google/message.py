@@ -1,0 +1,73 @@
+"""An event as a message: CloudEvents binary mode, its attributes on the message, its payload as the body.
+
+Specification: CloudEvents 1.0.2, Google Cloud Pub/Sub and HTTP protocol bindings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+import msgspec
+
+from events.envelope import EnvelopeError, Event, name_of_type
+
+PREFIX = "ce-"
+CONTENT_TYPE = "content-type"
+JSON = "application/json"
+_encode = msgspec.json.Encoder().encode
+
+
+def attributes(event: Event) -> dict[str, str]:
+    """What lies on the message; those that are empty are left out."""
+    said = {
+        "specversion": "1.0",
+        "id": event.id,
+        "type": event.type,
+        "source": event.source,
+        "subject": event.subject,
+        "time": event.time.isoformat(),
+        "traceparent": event.traceparent,
+        "cause": event.cause,
+    }
+    return {CONTENT_TYPE: JSON} | {f"{PREFIX}{name}": value for name, value in said.items() if value}
+
+
+def body(event: Event) -> bytes:
+    """The payload as JSON."""
+    return _encode(event.data)
+
+
+def read(attributes: Mapping[str, str], content: bytes) -> Event:
+    """The inverse of `attributes` and `body`; names in lower case. Raises EnvelopeError naming all that is wrong."""
+    said = {name[len(PREFIX) :]: value for name, value in attributes.items() if name.startswith(PREFIX)}
+    missing = [f"{PREFIX}{name}" for name in ("id", "type", "source", "time") if not said.get(name)]
+    if missing:
+        raise EnvelopeError(f"no CloudEvent in binary mode: {', '.join(missing)} missing")
+    return Event(
+        id=said["id"],
+        name=name_of_type(said["type"]),
+        source=said["source"],
+        subject=said.get("subject", ""),
+        time=_moment(said["time"]),
+        data=_payload(content),
+        traceparent=said.get("traceparent", ""),
+        cause=said.get("cause", ""),
+    )
+
+
+def _moment(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise EnvelopeError(
+            f"{PREFIX}time {text!r} is not of RFC 3339, such as 2026-11-23T10:00:00Z"
+        ) from None
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _payload(content: bytes) -> dict[str, object]:
+    try:
+        return msgspec.json.decode(content or b"{}", type=dict[str, object])
+    except msgspec.DecodeError as error:
+        raise EnvelopeError(f"the body is no JSON object: {error}") from error

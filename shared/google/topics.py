@@ -1,0 +1,109 @@
+"""Names of topics and subscriptions, and their making where Terraform has not made them.
+
+`<event>` is a topic, `<service>.<event>` a subscription to it, `<service>.dead` the topic of a service's dead
+letters and the one subscription to that: without a subscription what is forwarded there would vanish.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from google.api_core.exceptions import AlreadyExists
+from google.cloud.pubsub_v1 import PublisherClient, SubscriberClient
+from google.protobuf.duration_pb2 import Duration
+
+from shared.errors import Conflict
+from shared.google.errors import repeating
+from shared.google.settings import GoogleSettings
+
+ACK_SECONDS = 10  # a worker that died is noticed after so long; one that lives extends it
+KEPT_SECONDS = 7 * 24 * 3600
+FORWARDED_AFTER = (
+    50  # deliveries that nobody acknowledged; the ledger's own count ends the usual event long before
+)
+RETRY_SECONDS = (1, 60)
+RPC_SECONDS = 20.0
+
+
+def subscription_name(service: str, event: str) -> str:
+    """`training.config-committed`."""
+    return f"{service}.{event}"
+
+
+def dead_name(service: str) -> str:
+    """Topic, and subscription to it, of what Pub/Sub itself gave up."""
+    return f"{service}.dead"
+
+
+class Topics:
+    """Makes what is not there; what is there is left as it is."""
+
+    def __init__(
+        self, publisher: PublisherClient, subscriber: SubscriberClient, settings: GoogleSettings
+    ) -> None:
+        self._publisher = publisher
+        self._subscriber = subscriber
+        self._settings = settings
+
+    def make_topic(self, name: str) -> str:
+        """The topic's path, once it is there. Raises Retry."""
+        path = f"projects/{self._settings.project}/topics/{name}"
+        self._make(f"topic {name}", lambda: self._publisher.create_topic(name=path, timeout=RPC_SECONDS))
+        return path
+
+    def make_subscriptions(self, service: str, events: Iterable[str]) -> None:
+        """One for each event, and the service's dead letters. Raises Retry."""
+        dead = self.make_topic(dead_name(service))
+        self._make_subscription(dead_name(service), {"topic": dead})
+        for event in events:
+            more = {"topic": self.make_topic(event), **self._policies(dead), **self._push(service)}
+            self._make_subscription(subscription_name(service, event), more)
+
+    def _make_subscription(self, name: str, request: dict[str, Any]) -> None:
+        whole = {
+            "name": f"projects/{self._settings.project}/subscriptions/{name}",
+            "ack_deadline_seconds": ACK_SECONDS,
+            "message_retention_duration": Duration(seconds=KEPT_SECONDS),
+            "expiration_policy": {},  # never
+            **request,
+        }
+        self._make(
+            f"subscription {name}",
+            lambda: self._subscriber.create_subscription(request=whole, timeout=RPC_SECONDS),
+        )
+
+    def _policies(self, dead: str) -> dict[str, Any]:
+        first, longest = RETRY_SECONDS
+        return {
+            "enable_message_ordering": True,
+            "dead_letter_policy": {"dead_letter_topic": dead, "max_delivery_attempts": FORWARDED_AFTER},
+            "retry_policy": {
+                "minimum_backoff": Duration(seconds=first),
+                "maximum_backoff": Duration(seconds=longest),
+            },
+        }
+
+    def _push(self, service: str) -> dict[str, Any]:
+        """Unwrapped, with attributes as headers: a CloudEvent in binary mode. Empty for pull."""
+        settings = self._settings
+        if not settings.push:
+            return {}
+        config: dict[str, Any] = {
+            "push_endpoint": f"{settings.push}/{service}",
+            "no_wrapper": {"write_metadata": True},
+        }
+        if settings.push_account:
+            config["oidc_token"] = {
+                "service_account_email": settings.push_account,
+                "audience": settings.push_audience or settings.push,
+            }
+        return {"push_config": config}
+
+    def _make(self, what: str, make: Callable[[], object]) -> None:
+        try:
+            with repeating(f"making {what}"):
+                make()
+        except Conflict as error:
+            if not isinstance(error.__cause__, AlreadyExists):
+                raise
