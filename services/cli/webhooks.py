@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 import msgspec
@@ -162,14 +163,9 @@ def _names(events: str) -> tuple[str, ...]:
 
 def _warn(url: str) -> None:
     """What stands in the way already; not a fault, for a name may come to be."""
-    host, _, rest = url.partition("://")[2].partition("/")[0].rpartition("@")[2].partition(":")
+    parts = urlsplit(url)
     try:
-        choose(
-            host.strip("[]"),
-            int(rest) if rest.isdigit() else 443,
-            allowed_networks(os.environ),
-            resolve_by_system,
-        )
+        choose(parts.hostname or "", parts.port or 443, allowed_networks(os.environ), resolve_by_system)
     except (Refused, OSError, UnicodeError) as error:
         click.secho(f"as it stands nothing can be delivered: {error}", fg="yellow", err=True)
 

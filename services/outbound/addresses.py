@@ -55,9 +55,9 @@ def choose(host: str, port: int, allowed: Sequence[Network], resolve: Resolve) -
 
 
 def open_to_all(address: Address) -> bool:
-    """Whether it is globally routed, also by the IPv4 address that it may stand for."""
-    inner = _inner(address)
-    return all(seen.is_global and not seen.is_multicast and not seen.is_reserved for seen in {address, inner})
+    """Whether it is globally routed; one that stands for an IPv4 address, by that."""
+    seen = _inner(address)
+    return seen.is_global and not seen.is_multicast and not seen.is_reserved
 
 
 def resolve_by_system(host: str, port: int) -> Sequence[str]:

@@ -80,6 +80,8 @@ class Poster:
         try:
             connection.request("POST", target, message.body, dict(message.headers))
             response = connection.getresponse()
+            if connection.is_cut:  # what it had said by then may look like a whole answer
+                raise TimeoutError
             return response.status, {name.lower(): value for name, value in response.getheaders()}
         finally:
             end.cancel()
@@ -94,19 +96,19 @@ class _Pinned(http.client.HTTPConnection):
         self.default_port = PORTS["https" if tls else "http"]
         self._address = address
         self._tls = tls
-        self._over = False
+        self.is_cut = False
 
     def connect(self) -> None:
         """See `http.client.HTTPConnection.connect`. Raises OSError."""
         self.sock = socket.create_connection((str(self._address), self.port), self.timeout)
-        if self._over:
+        if self.is_cut:
             raise TimeoutError
         if self._tls is not None:
             self.sock = self._tls.wrap_socket(self.sock, server_hostname=self.host)
 
     def cut(self) -> None:
         """End what is going on, from another thread: whoever reads gets an error."""
-        self._over = True
+        self.is_cut = True
         if self.sock is not None:
             try:
                 self.sock.shutdown(socket.SHUT_RDWR)
