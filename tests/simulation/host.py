@@ -82,8 +82,10 @@ class Host:
 
     def wake(self) -> None:
         """Something changed on the bus: look when the next delivery is due."""
+        if self._waking <= self._world.now or self._busy >= self._workers or not self._world.up:
+            return  # it will be looked at anyway
         due = self._world.bus.next_due()
-        if due is None or not self._world.up:
+        if due is None:
             return
         at = max(self._world.now, due - self._world.skew)
         if at < self._waking:

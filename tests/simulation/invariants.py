@@ -227,6 +227,7 @@ class Checks:
                     f"I5: {record.key} is still dead, though nothing is left: {record.dead.cause}"
                 )
         self._causes()
+        self._told()
         self._pushes()
         for record in self._world.store.list("releases"):
             self._serving(record)
@@ -245,6 +246,15 @@ class Checks:
             person = event.name == "model-deprecated" and event.source == "/kuznia/people"
             if event.cause not in known and event.name not in OUTSIDERS and not person:
                 raise Violation(f"I8: {event.name} {event.id} has no cause in the log")
+
+    def _told(self) -> None:
+        """Who asked for every event is told of every event, once, as far as outbound hears them."""
+        hears = self._world.service("outbound").hears
+        wanted = {f"deliveries/other/{event.id}" for event in self._world.bus.events if event.name in hears}
+        wanted = wanted if self._world.outsiders else set()
+        written = {record.key for record in self._world.store.list("deliveries")}
+        if wanted != written:
+            raise Violation(f"I5: other systems are not told of {min(wanted ^ written)}")
 
     def _pushes(self) -> None:
         """I5: every accepted push has its one end."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -58,16 +58,25 @@ def main(arguments: Sequence[str]) -> int:
     words = parser.parse_args(arguments)
     asked = [(number, words.sample) for number, bug in enumerate(MUTANTS) if words.only in bug.name]
     print(f"{'planted bug':36} {'found':>7} {'first':>6}  by")
-    with get_context("spawn").Pool(words.jobs) as pool:
-        verdicts = []
-        for verdict in (
-            pool.starmap(judge, asked, chunksize=1) if words.jobs > 1 else (judge(*a) for a in asked)
-        ):
-            verdicts.append(verdict)
-            print(_line(verdict), flush=True)
+    verdicts = []
+    for verdict in _judged(asked, words.jobs):
+        verdicts.append(verdict)
+        print(_line(verdict), flush=True)
     killed = sum(verdict.first >= 0 for verdict in verdicts)
     print(f"killed {killed} of {len(verdicts)}")
     return int(killed < len(verdicts))
+
+
+def _judged(asked: Sequence[tuple[int, int]], jobs: int) -> Iterator[Verdict]:
+    if jobs == 1:
+        yield from map(_judge, asked)
+        return
+    with get_context("spawn").Pool(jobs) as pool:
+        yield from pool.imap(_judge, asked)
+
+
+def _judge(asked: tuple[int, int]) -> Verdict:
+    return judge(*asked)
 
 
 def _line(verdict: Verdict) -> str:

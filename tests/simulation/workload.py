@@ -54,6 +54,8 @@ class People:
         """Connect the repository, and set down what will be done when."""
         data = {"url": "https://git.example/models.git", "branches": [BRANCH], "folders": []}
         self._world.store.commit(Record(key=f"repositories/{NAME}", status="CONNECTED", data=data))
+        told = {"url": "https://other.example/hook", "events": ["*"], "tenants": ["*"]}
+        self._world.store.commit(Record(key="subscribers/other", status="ACTIVE", data=told))
         pushes = 1 + int(3.5 * self._rand.random() ** 2)
         if self._world.options.pushes >= 0:
             pushes = min(pushes, self._world.options.pushes)

@@ -90,6 +90,7 @@ class World:
         self.up, self.disk_full, self.newer = True, False, False
         self.embedded = self.chance() < 0.5
         self.cards_whole = seed % 32 == 0
+        self.outsiders = seed % 4 == 2  # other systems asked to be told of everything
         self._through_bytes = seed % 8 == 1
         self._heap: list[tuple[float, int, Callable[[], None]]] = []
         self._count, self._depth, self._jumped = 0, 0, 0.0
@@ -116,7 +117,8 @@ class World:
         self.host = Host(self, services(), workers=1 + int(6 * self.chance()))
         self.bus.changed = self.host.wake
         for service in services().values():
-            self.bus.subscribe(service.name, service.hears)
+            if service.name != "outbound" or self.outsiders:
+                self.bus.subscribe(service.name, service.hears)
         ports: Any = Ports(
             store=EffectStore(self),  # type: ignore[arg-type]
             artifacts=EffectArtifacts(self),  # type: ignore[arg-type]
