@@ -102,7 +102,7 @@ class Ingress:
 
     def _notified(self, raw: dict[str, Any]) -> Event:
         written = storage.translate(raw, self._place.store, self._place.artifacts)
-        data = encode(written)
+        data = _plain(written)
         return Event(
             id=_identifier(raw, storage.NAME),
             name=storage.NAME,
@@ -141,7 +141,7 @@ def _own(raw: dict[str, Any]) -> Event:
     to take the id of an event that one of our services is going to say. Its cause is its own affair.
     """
     said = from_structured_json(msgspec.json.encode(raw))
-    data = encode(decode(said))
+    data = _plain(decode(said))
     return msgspec.structs.replace(
         said,
         id=_identifier(raw, said.name),
@@ -149,6 +149,12 @@ def _own(raw: dict[str, Any]) -> Event:
         data=data,
         cause="",
     )
+
+
+def _plain(payload: Any) -> dict[str, Any]:
+    """As the log will give it back: only so can a repetition be known for one."""
+    data: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(encode(payload)))
+    return data
 
 
 def _identifier(raw: Mapping[str, Any], name: str) -> str:
