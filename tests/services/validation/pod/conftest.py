@@ -1,5 +1,5 @@
 from __future__ import annotations
 
-from tests.shared.podkit.world import warm_home, warm_world, world
+from tests.shared.podkit.world import either_world, warm_home, warm_world, world
 
-__all__ = ["warm_home", "warm_world", "world"]
+__all__ = ["either_world", "warm_home", "warm_world", "world"]

@@ -9,10 +9,13 @@ from typing import Any
 import msgspec
 import pytest
 
+from services.training.pod.main import perform as train
+from services.training.pod.run import Document as Training
 from services.validation.pod import answering
 from services.validation.pod.main import perform
 from services.validation.pod.run import Document
-from tests.shared.podkit.world import TINY, PodWorld
+from tests.shared.podkit.world import CONFIG, TINY, PodWorld
+from tests.shared.podkit.world import ROWS as TRAINED
 
 ROWS = [
     {"instruction": "Say one", "output": "one", "expect": "one|1", "group": "held-out"},
@@ -101,3 +104,33 @@ def test_exchanged_weights_are_not_measured(world: PodWorld, tiny_model: Path) -
     asked = document(world, role="tuned", artifact=msgspec.to_builtins(artifact))
     assert perform(asked, world.ports) == 1
     assert "not those that were registered" in world.said("evaluation-finished")[0].data["cause"]
+
+
+@pytest.mark.trainer
+@pytest.mark.slow
+@pytest.mark.parametrize(("finetuning", "kind"), [("lora", "adapter"), ("full", "model")])
+def test_what_was_trained_is_measured(warm_world: PodWorld, finetuning: str, kind: str) -> None:
+    """From the training pod's event to a lower loss on the rows that were trained on."""
+    config = {
+        **CONFIG,
+        "finetuning_type": finetuning,
+        "max_steps": 30,
+        "save_steps": 100,
+        "learning_rate": 0.02,
+    }
+    if finetuning == "full":
+        config = {name: value for name, value in config.items() if not name.startswith("lora")}
+    run_id = f"r-measured-{finetuning}"
+    told = warm_world.training_document(config, run_id=run_id)
+    assert train(msgspec.convert(told, Training), 1, warm_world.ports) == 0
+    (final,) = [event for event in warm_world.said("checkpoint-written") if event.data["final"]]
+    assert final.data["artifact"]["kind"] == kind
+
+    losses = {}
+    for role, artifact in (("base", None), ("tuned", final.data["artifact"])):
+        asked = document(
+            warm_world, TRAINED, role=role, artifact=artifact, key=f"team-x.{finetuning}.v1@1.0.0"
+        )
+        assert perform(asked, warm_world.ports) == 0
+        losses[role] = warm_world.said("evaluation-finished")[-1].data["metrics"]["loss"]
+    assert losses["tuned"] < losses["base"] - 0.1
