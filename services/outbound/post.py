@@ -18,7 +18,7 @@ from services.outbound.outcome import Result
 from shared.web.asking import retry_after
 
 CONNECT_SECONDS = 10.0
-WHOLE_SECONDS = 30.0
+WHOLE_SECONDS = 15.0
 PORTS = {"https": 443, "http": 80}
 
 
