@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,14 +18,16 @@ from typing import Protocol
 import msgspec
 
 from events.envelope import Event, to_structured_json
+from services.outbound.addresses import allowed_networks
 from services.outbound.outcome import GONE, Result, after, due
-from services.outbound.post import Message, Post
+from services.outbound.post import Message, Post, Poster
 from shared import standard_webhooks
 from shared.errors import Conflict, KuzniaError
 from shared.ports.clock import Clock
 from shared.ports.store import Store
 from shared.record import Record
 from shared.secrets import valid
+from shared.settings import Settings
 
 THREADS = 8
 PAUSE_SECONDS = 1.0
@@ -159,6 +161,14 @@ class Courier:
             self._store.commit(changed)
         except Conflict:
             log.info("%s was changed while it answered 410", subscriber.key)
+
+
+def courier(
+    store: Store, events: Events, clock: Clock, settings: Settings, environ: Mapping[str, str]
+) -> Courier:
+    """One that posts to the open Internet, and to the networks of KUZNIA_WEBHOOKS_ALLOW. Raises SettingsError."""
+    post = Poster(allowed_networks(environ))
+    return Courier(store, events, clock, post, secrets_of(settings.home, clock))
 
 
 def message(url: str, event: Event, secrets: tuple[bytes, ...], now: datetime) -> Message:

@@ -10,8 +10,8 @@ import logging
 
 from events.push_received import PushReceived
 from services.webhook.decide import NO_COMMIT
+from services.webhook.forges.failed import ask_again
 from services.webhook.receive import push_event
-from services.webhook.redeliver import ask_again
 from shared.errors import Reject, Retry
 from shared.git import remote_heads
 from shared.ports.bus import Bus

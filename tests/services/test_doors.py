@@ -11,10 +11,11 @@ import pytest
 from starlette.testclient import TestClient
 
 from services.console.app import ConsolePorts, create_app
-from services.doors import WithEvents, courier
+from services.ingress.http import WithEvents
+from services.ingress.receive import Place
 from services.ingress.senders import new_token
 from services.outbound import SERVICE
-from services.outbound.courier import Courier, secret_name
+from services.outbound.courier import Courier, courier, secret_name
 from shared import standard_webhooks
 from shared.hosts.embedded import EmbeddedHost
 from shared.local import LocalPorts, open_ports
@@ -48,7 +49,10 @@ def client(local: LocalPorts, settings: Settings) -> Iterator[TestClient]:
     ports = ConsolePorts(
         store=local.store, bus=local.bus, artifacts=local.artifacts, cluster=None, settings=settings  # type: ignore[arg-type]
     )  # fmt: skip
-    with TestClient(WithEvents(create_app(ports), local, settings), base_url="http://127.0.0.1") as client:
+    place = Place(
+        store=local.store, bus=local.bus, artifacts=local.artifacts, clock=local.clock, settings=settings
+    )
+    with TestClient(WithEvents(create_app(ports), place), base_url="http://127.0.0.1") as client:
         yield client
 
 
@@ -87,7 +91,7 @@ def test_from_one_door_to_the_other(client: TestClient, token: str, local: Local
         store=local.store, artifacts=local.artifacts, cluster=None, clock=local.clock, settings=settings  # type: ignore[arg-type]
     )  # fmt: skip
     host = EmbeddedHost({"outbound": SERVICE}, ports, local.bus)
-    bringing = courier(local, settings, {"KUZNIA_WEBHOOKS_ALLOW": "127.0.0.1"})
+    bringing = courier(local.store, local.bus, local.clock, settings, {"KUZNIA_WEBHOOKS_ALLOW": "127.0.0.1"})
     with listening(OtherSide()) as receiver:
         data = {"url": receiver.url, "events": ["*"], "tenants": ["*"]}
         record = Record(key="subscribers/s-1", status="ACTIVE", data=data, created_at=START, updated_at=START)
@@ -115,7 +119,7 @@ def test_from_one_door_to_the_other(client: TestClient, token: str, local: Local
 
 def test_a_wrong_setting_is_told(local: LocalPorts, settings: Settings):
     with pytest.raises(SettingsError, match="KUZNIA_WEBHOOKS_ALLOW"):
-        courier(local, settings, {"KUZNIA_WEBHOOKS_ALLOW": "everywhere"})
+        courier(local.store, local.bus, local.clock, settings, {"KUZNIA_WEBHOOKS_ALLOW": "everywhere"})
 
 
 def _bring(bringing: Courier, receiver: OtherSide) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from services.webhook import missed
-from services.webhook.redeliver import MOST_TRIES, Delivery, ask_again, to_ask
+from services.webhook.forges.failed import MOST_TRIES, Delivery, ask_again, to_ask
 from shared.errors import Retry
 from shared.record import Record
 from tests.memory import START, ManualClock, MemoryBus, MemoryStore
