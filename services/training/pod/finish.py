@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import shutil
 import sys
 from pathlib import Path
 
@@ -10,9 +11,10 @@ import msgspec
 
 from events.checkpoint_written import CheckpointWritten
 from events.training_finished import TrainingFinished
+from services.training.pod.data import data_facts
 from services.training.pod.resume import LOG
 from services.training.pod.run import Run
-from services.training.pod.training import Trained
+from services.training.pod.training import MARKER, Trained
 from services.training.pod.upload import artifact, new_manifest
 from shared.errors import Reject
 from shared.podkit import manifests
@@ -58,6 +60,7 @@ def finish(run: Run, trained: Trained) -> None:
     blank = new_manifest(run, trained.steps, final=True)
     manifest, digest = manifests.upload(store, _prefix(run), blank, files, patience)
     _say(run, manifest, digest, result)
+    _clear(run)
     sys.stdout.write(f"final weights uploaded ({manifest.size / 1e6:.1f} MB) to {store.uri(_prefix(run))}\n")
 
 
@@ -90,6 +93,12 @@ def _name_base(run: Run, files: dict[str, Path]) -> None:
     files[named.name] = named
 
 
+def _clear(run: Run) -> None:
+    """What lies in the store now, or is needed by nobody; a run leaves hundreds of megabytes else."""
+    (run.work / MARKER).unlink(missing_ok=True)
+    shutil.rmtree(run.output, ignore_errors=True)
+
+
 def _prefix(run: Run) -> str:
     return f"{run.prefix}/final"
 
@@ -99,17 +108,21 @@ def _left_out(path: Path) -> bool:
 
 
 def _runtime(run: Run, trained: Trained) -> dict[str, str]:
-    return run.trainer.versions | {
-        "seconds": f"{trained.seconds:.1f}",
-        "steps": str(trained.steps),
-        "attempts": str(run.attempt),
-        "resumed_from": str(trained.resumed_from),
-        "device": device_name(visible_gpus()),
-        "platform": f"{platform.system()} {platform.machine()}",
-        "peak_memory_mb": f"{trained.peak_memory / 1e6:.0f}",
-        "start": "warm" if trained.warm else "cold",
-        "threads": str(trained.threads) if trained.threads else "all",
-    }
+    return (
+        run.trainer.versions
+        | data_facts(run.folder, run.document.origin.config)
+        | {
+            "seconds": f"{trained.seconds:.1f}",
+            "steps": str(trained.steps),
+            "attempts": str(run.attempt),
+            "resumed_from": str(trained.resumed_from),
+            "device": device_name(visible_gpus()),
+            "platform": f"{platform.system()} {platform.machine()}",
+            "peak_memory_mb": f"{trained.peak_memory / 1e6:.0f}",
+            "start": "warm" if trained.warm else "cold",
+            "threads": str(trained.threads) if trained.threads else "all",
+        }
+    )
 
 
 def _say(run: Run, manifest: Manifest, digest: str, result: Result) -> None:

@@ -118,7 +118,7 @@ def test_a_killed_pod_goes_on_from_the_newest_whole_checkpoint(either_world: tup
     assert newest >= 80
     pod = world.start(MODULE, document, attempt=2)
     assert pod.wait(180) == 0, world.log()
-    log = (work / "output" / "trainer_log.jsonl").read_text(encoding="utf-8")
+    log = world.artifacts.read(f"runs/{run_id}/trainer_log.jsonl").decode()
     assert steps_logged(log) == list(range(1, 401)), "no step is missing, none is there twice"
     said = [event for event in world.on_the_bus() if event.data.get("run_id") == run_id]
     finished = [event for event in said if event.name == "training-finished"]
@@ -161,7 +161,8 @@ def test_sigterm_saves_where_it_stands(either_world: tuple[str, PodWorld]) -> No
     elsewhere["origin"]["config"] = {**config, "max_steps": saved.data["step"] + 5}
     pod = world.start(MODULE, elsewhere, attempt=2)
     assert pod.wait(120) == 0, world.log()
-    again = (world.root / "elsewhere" / "output" / "trainer_log.jsonl").read_text(encoding="utf-8")
+    again = world.artifacts.read(f"runs/{run_id}/trainer_log.jsonl").decode()
+    assert not (world.root / "elsewhere" / "output").exists(), "what lies in the store is not kept twice"
     assert steps_logged(again) == list(range(1, saved.data["step"] + 6))
 
 
