@@ -26,8 +26,9 @@ from services.lock import Endpoints, running
 from shared.errors import Reject
 from shared.forge.environment import require
 from shared.identity import run_id
-from shared.local import LocalPorts, open_ports
+from shared.local import LocalPorts
 from shared.ports.bus import Query
+from shared.profiles import open_ports
 from shared.settings import Settings, from_environment
 
 MARKER = "demo"
@@ -42,7 +43,9 @@ console = Console(highlight=False)
 
 @click.command()
 def demo() -> None:
-    """See the whole chain on this machine: push, train, validate, card, deploy, ask, replace, roll back.
+    """See the whole chain on this machine, told as a story.
+
+    Push, train, validate, card, deploy, ask, replace, roll back.
 
     It makes KUZNIA_HOME (`.kuznia` here) anew; an installation that is not a demo's is left alone.
     """

@@ -102,7 +102,10 @@ def card(model: str, as_json: bool) -> None:
 @click.option("--tail", default=200, show_default=True, help="Lines from the end.")
 @json_option
 def logs(name: str, tail: int, as_json: bool) -> None:
-    """Print the log of a run (r-…), of a MODEL[@VERSION]'s engine, or of a workload by its own name."""
+    """Print the log of a run, of an engine, or of a workload.
+
+    NAME is a run (r-…), a MODEL[@VERSION] for its engine, or the workload itself.
+    """
     with installation() as (settings, ports):
         workload = _workload(ports, name)
         try:
@@ -114,7 +117,7 @@ def logs(name: str, tail: int, as_json: bool) -> None:
     if as_json:
         print_json({"workload": workload, "lines": text.splitlines()})
     else:
-        click.echo(text)
+        click.echo(text, nl=not text.endswith("\n"))
 
 
 def _workload(ports: LocalPorts, name: str) -> str:
