@@ -66,7 +66,7 @@ class Chain:
     def _ended(self, event: Event) -> End | None:
         data = event.data
         match event.name:
-            case "training-finished" if data["outcome"] == "failed":
+            case "training-finished" if data["outcome"] == "failed" and self._stopped():
                 return End(good=False, text=f"training failed: {data['cause']}")
             case "model-validated" if not data["passed"]:
                 return End(good=False, text=f"validation failed; the report: {data['report']}")
@@ -74,12 +74,20 @@ class Chain:
                 return End(good=False, text=f"deployment failed: {data['cause']}")
             case "model-deployed":
                 return End(good=True, text=f"{self.version} is DEPLOYED")
+            case "model-rejected":
+                return End(good=False, text=f"{self.version} was rejected by {data['who']}: {data['reason']}")
+            case "model-deprecated":
+                return End(good=False, text=f"{self.version} was withdrawn: {data['reason']}")
             case "card-rendered" if self._waits_for_a_person():
                 return End(
                     good=True,
                     text=f"{self.version} waits for a person: `kuznia approve {self.version} --role …`",
                 )
         return None
+
+    def _stopped(self) -> bool:
+        """Whether that is still so: a failed run may have been tried again since."""
+        return self._store.load(f"runs/{self._run_id}").status not in ("TRAINING", "SUCCEEDED")
 
     def _waits_for_a_person(self) -> bool:
         data = self._store.load(f"models/{self.version}").data

@@ -89,7 +89,7 @@ class Commands(click.Group):
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.version_option(package_name="kuznia")
+@click.version_option(package_name="kuznia", prog_name="kuznia")
 def cli() -> None:
     """Kuźnia forges a committed LLaMA-Factory config into a trained, documented model that answers.
 

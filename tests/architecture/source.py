@@ -84,7 +84,7 @@ def _functions(path: str, owner: str, node: ast.AST) -> Iterator[Function]:
         inner = f"{owner}.{name}".strip(".") if name else owner
         if isinstance(child, FunctionNode):
             yield Function(path, owner, child)
-        if isinstance(child, (ast.ClassDef, *BLOCKS)) or isinstance(child, FunctionNode):
+        if isinstance(child, (ast.ClassDef, FunctionNode, *BLOCKS)):
             yield from _functions(path, inner, child)
 
 
