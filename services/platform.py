@@ -1,4 +1,4 @@
-"""The composition root: the whole platform in one process, on the local profile."""
+"""The composition root: the whole platform in one process, on the parts of the profile."""
 
 from __future__ import annotations
 
@@ -21,14 +21,11 @@ from services.servers import Servers, address, bind
 from services.webhook.http import route
 from services.webhook.missed import look
 from services.webhook.receive import Receiver
+from shared import profiles
 from shared.errors import Retry
 from shared.forge.environment import locate
 from shared.forge.warm import WarmServer, launch
 from shared.hosts.driver import Observer, unobserved
-from shared.hosts.embedded import EmbeddedHost
-from shared.local.assembly import open_ports
-from shared.local.cluster.process_cluster import ProcessCluster
-from shared.service import Ports
 from shared.settings import Settings
 
 MISSED_SECONDS = 60.0
@@ -43,18 +40,11 @@ class Platform:
         self._lock = HomeLock(settings.home)
         self._console_socket = bind(settings.host, settings.port, "KUZNIA_PORT")
         self._gateway_socket = bind(settings.host, settings.gateway_port, "KUZNIA_GATEWAY_PORT")
-        self._local = open_ports(settings)
-        self._cluster = ProcessCluster(
-            settings.cluster, self._local.bus.publish, _pod_environment(settings), self._local.clock
-        )
-        ports = Ports(
-            store=self._local.store,
-            artifacts=self._local.artifacts,
-            cluster=self._cluster,
-            clock=self._local.clock,
-            settings=settings,
-        )
-        self._host = EmbeddedHost(discover(), ports, self._local.bus, observer, self._local.company)
+        services = profiles.chosen(discover())
+        self._opened = profiles.open_ports(settings, tuple(services))
+        self._cluster = profiles.open_cluster(settings, self._opened)
+        ports = profiles.ports_of(settings, self._opened, self._cluster)
+        self._host = profiles.open_host(services, ports, self._opened, observer)
         self._warm: WarmServer | None = None
         self._stop = threading.Event()
         self._looker = threading.Thread(target=self._look_forever, name="missed-pushes", daemon=True)
@@ -77,7 +67,7 @@ class Platform:
         else:
             self._warm = launch(self._settings, trainer)
         self._host.subscribe()
-        self._local.bus.expire_leases()
+        self._opened.bus.expire_leases()
         self._cluster.start()
         self._host.start()
         self._looker.start()
@@ -93,27 +83,27 @@ class Platform:
         await Servers(applications).serve(stop)
 
     def _console(self) -> Any:
-        local, settings = self._local, self._settings
+        opened, settings = self._opened, self._settings
         ports = ConsolePorts(
-            store=local.store,
-            bus=local.bus,
-            artifacts=local.artifacts,
+            store=opened.store,
+            bus=opened.bus,
+            artifacts=opened.artifacts,
             cluster=self._cluster,
             settings=settings,
-            metrics=doctor_of(local, self._cluster),
+            metrics=doctor_of(opened, self._cluster),
         )
         console = create_console(ports, open_paths=("/webhooks",))
-        receiver = Receiver(local.store, local.bus, local.clock, settings)
+        receiver = Receiver(opened.store, opened.bus, opened.clock, settings)
         console.router.routes.append(route(receiver, settings.max_body_bytes))
         return console
 
     def _gateway(self) -> Any:
-        return create_gateway(StoreDirectory(self._local.store), self._settings)
+        return create_gateway(StoreDirectory(self._opened.store), self._settings)
 
     def _look_forever(self) -> None:
         while not self._stop.is_set():
             try:
-                look(self._local.store, self._local.bus, self._local.clock)
+                look(self._opened.store, self._opened.bus, self._opened.clock)
             except Retry as error:
                 log.error("%s", error)
             self._stop.wait(MISSED_SECONDS)
@@ -125,11 +115,5 @@ class Platform:
         self._cluster.close(stop_workloads=True)
         if self._warm is not None:
             self._warm.stop()
-        self._local.close()
+        self._opened.close()
         self._lock.close()
-
-
-def _pod_environment(settings: Settings) -> dict[str, str]:
-    """What pods see: our environment, and where this installation lies."""
-    cache = str(settings.cache.parent)
-    return {**os.environ, "KUZNIA_HOME": str(settings.home), "XDG_CACHE_HOME": cache}

@@ -21,7 +21,8 @@ from services.discovery import discover
 from services.lock import Endpoints, running
 from shared.errors import Reject
 from shared.identity import event_id
-from shared.local import LocalPorts, open_ports
+from shared.local import LocalPorts
+from shared.profiles import installed, open_ports
 from shared.record import Record
 from shared.settings import Settings, from_environment
 
@@ -39,7 +40,7 @@ def json_option(command: F) -> F:
 def installation() -> Iterator[tuple[Settings, LocalPorts]]:
     """Settings and ports of the home that is there. Raises Reject where there is none."""
     settings = from_environment()
-    if not settings.database.exists():
+    if not installed(settings):
         raise Reject(
             f"there is no installation in {settings.home}: `kuznia up` makes one,"
             " and KUZNIA_HOME names another folder"

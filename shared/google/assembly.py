@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 
 import msgspec
@@ -13,15 +14,19 @@ from shared.errors import Reject
 from shared.google import settings as google
 from shared.google.bus import Carriers, PubSubBus
 from shared.google.ledger import Ledger
+from shared.google.operations import FirestoreOperations
 from shared.google.publisher import Publisher, make_client
 from shared.google.settings import GoogleSettings
 from shared.google.store import FirestoreStore
 from shared.google.streams import Callback, Streams
+from shared.google.tokens import GoogleCertificates, Verifier
 from shared.google.topics import Topics
 from shared.local.clock import SystemClock
 from shared.ports.artifacts import Artifacts
 from shared.settings import Settings
 from shared.storage.open import open_artifacts
+
+log = logging.getLogger("kuznia.google")
 
 
 class GooglePorts(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,6 +36,7 @@ class GooglePorts(msgspec.Struct, frozen=True, kw_only=True):
     store: FirestoreStore
     artifacts: Artifacts
     clock: SystemClock
+    operations: FirestoreOperations
     end: Callable[[], None]
 
     def close(self) -> None:
@@ -74,8 +80,18 @@ def open_project(settings: Settings, options: GoogleSettings, services: Sequence
         store=FirestoreStore(firestore),
         artifacts=open_artifacts(options.artifacts or settings.artifacts.as_uri()),
         clock=SystemClock(),
+        operations=FirestoreOperations(firestore, carriers.publisher.publish),
         end=end,
     )
+
+
+def push_fault() -> Callable[[str], str] | None:
+    """What is wrong with an Authorization header of a push; None where no audience is set, so nobody asks."""
+    options = google.from_environment()
+    if not options.push_audience:
+        log.warning("KUZNIA_PUSH_AUDIENCE is not set: whoever reaches this port may push events")
+        return None
+    return Verifier(options.push_audience, options.push_account, GoogleCertificates()).fault
 
 
 def _streams(subscriber: SubscriberClient, options: GoogleSettings) -> Callable[[Callback], Streams]:

@@ -21,15 +21,16 @@ from shared.errors import Retry
 from shared.google import message as messages
 from shared.google.documents import lane_of
 from shared.google.ledger import Ledger
-from shared.google.lending import ELSEWHERE_SECONDS, Lending, Wait, lane
+from shared.google.lending import ELSEWHERE_SECONDS, Lending, lane
 from shared.google.publisher import Publisher
-from shared.google.room import Lane, Message, Room
+from shared.google.room import Lane, Message, Room, Wait
 from shared.google.streams import Callback, Streams
 from shared.google.topics import Topics, dead_name, subscription_name
 from shared.ports.bus import DeadLetter, Delivery, Logged, Query
 
 log = logging.getLogger("kuznia.google")
 LOOK_SECONDS = 30.0  # how often what is due is looked for in the ledger, heard of or not
+SHORTEST_LOOK = 1.0
 OVERDUE_SECONDS = 60.0  # due for so long without a message: a stream has fallen silent
 PAGE = 64
 
@@ -61,7 +62,7 @@ class PubSubBus:
         self._room = Room()
         self._lock = threading.Lock()
         self._streams: Streams | None = None
-        self._looked_at = float("-inf")
+        self._next_look = float("-inf")
         self._turn = 0
         self._stopping = threading.Event()
         self._closed = False
@@ -160,6 +161,9 @@ class PubSubBus:
         self._carriers.publisher.publish(overdue)
         return len(overdue)
 
+    def expire_leases(self) -> None:
+        """Nothing: others may be at work, so what a dead process had is lent again once its lease runs out."""
+
     def pending(self) -> int:
         """How many deliveries are still to be done."""
         self._require_open()
@@ -217,11 +221,11 @@ class PubSubBus:
         return lent
 
     def _until_look(self) -> float:
-        return self._looked_at + self._look_seconds - time.monotonic()
+        return self._next_look - time.monotonic()
 
     def _look(self, limit: int) -> list[Delivery]:
         """Lend what is due by what the ledger says, whether a message came or not."""
-        self._looked_at = time.monotonic()
+        self._next_look = time.monotonic() + self._look_seconds
         services = self._listen()
         self._turn += 1
         start = self._turn % max(1, len(services))  # each service comes first in its turn
@@ -241,9 +245,20 @@ class PubSubBus:
                     delivery = self._claim_reserved(found)
                     lent += [delivery] if delivery else []
                 seen.add(found)
-            if len(lent) >= limit or len(due) < size:
+            if len(lent) >= limit:
+                return lent
+            if len(due) < size:
+                self._plan(service)
                 return lent
             size *= 2  # lanes whose first is lent stand in the way of those behind them
+
+    def _plan(self, service: str) -> None:
+        """Look again when the next delivery is due: put off here or elsewhere, or lent to one who may have died."""
+        now = datetime.now(UTC)
+        due = self._ledger.next_due(service, now)
+        if due is not None:
+            pause = min(self._look_seconds, max(SHORTEST_LOOK, (due - now).total_seconds()))
+            self._next_look = min(self._next_look, time.monotonic() + pause)
 
     def _claim_reserved(self, found: Lane) -> Delivery | None:
         """Lend the first of a lane that the room keeps for us, and say when another look is worth it."""

@@ -67,6 +67,7 @@ def event_fields(event: Event) -> Fields:
         "source": event.source,
         "name": event.name,
         "subject": event.subject,
+        "cause": event.cause,
         "time": event.time,
         "body": _body(event),
     }
@@ -88,14 +89,21 @@ def delivery_fields(service: str, event: Event, due: datetime) -> Fields:
 def dead_fields(delivery: Delivery, cause: str, at: datetime) -> Fields:
     """A dead letter. at: when it was given up."""
     _, position = unpack(delivery.lease)
+    letter = DeadLetter(
+        event=delivery.event, service=delivery.service, cause=cause, attempts=delivery.attempt, at=at
+    )
+    return letter_fields(letter) | queries.place(position)
+
+
+def letter_fields(letter: DeadLetter) -> Fields:
+    """A dead letter, without its place."""
     return {
-        **queries.place(position),
-        "service": delivery.service,
-        "id": delivery.event.id,
-        "cause": cause,
-        "attempts": delivery.attempt,
-        "buried": at,
-        "body": _body(delivery.event),
+        "service": letter.service,
+        "id": letter.event.id,
+        "cause": letter.cause,
+        "attempts": letter.attempts,
+        "buried": letter.at,
+        "body": _body(letter.event),
     }
 
 

@@ -71,6 +71,11 @@ class Ledger:
         found = self._found(queries.due(self._client, service, now, limit), f"{service}: what is due")
         return [documents.ahead(snapshot) for snapshot in found]
 
+    def next_due(self, service: str, now: datetime) -> datetime | None:
+        """When the next delivery of a service will be due, put off or lent as it is; None where there is none."""
+        found = self._found(queries.due_later(self._client, service, now), f"{service}: what is due later")
+        return documents.ahead(found[0]).due if found else None
+
     def lend(self, ahead: Ahead, until: datetime) -> Delivery | None:
         """Lend it; None where somebody else changed it first."""
         path = documents.delivery_path(ahead.service, ahead.event)

@@ -9,17 +9,11 @@ import msgspec
 
 from shared.google.documents import Ahead, lane_of
 from shared.google.ledger import Ledger
-from shared.google.room import Lane, Message
+from shared.google.room import Lane, Message, Wait
 from shared.ports.bus import Delivery
 
 ELSEWHERE_SECONDS = 2.0  # how often to ask again for what another worker has
 SOON = 0.05  # where somebody else was faster by a moment
-
-
-class Wait(msgspec.Struct, frozen=True):
-    """The lane has work, and not yet: its first delivery is lent, or put off."""
-
-    seconds: float
 
 
 class _Hand(msgspec.Struct):

@@ -41,16 +41,23 @@ def body(event: Event) -> bytes:
 def read(attributes: Mapping[str, str], content: bytes) -> Event:
     """The inverse of `attributes` and `body`; names in lower case. Raises EnvelopeError naming all that is wrong."""
     said = {name[len(PREFIX) :]: value for name, value in attributes.items() if name.startswith(PREFIX)}
-    missing = [f"{PREFIX}{name}" for name in ("id", "type", "source", "time") if not said.get(name)]
+    return event(said, _payload(content))
+
+
+def event(said: Mapping[str, str], data: object) -> Event:
+    """An event of its CloudEvents attributes and its payload. Raises EnvelopeError naming all that is wrong."""
+    missing = [name for name in ("id", "type", "source", "time") if not said.get(name)]
     if missing:
         raise EnvelopeError(f"no CloudEvent in binary mode: {', '.join(missing)} missing")
+    if not isinstance(data, dict):
+        raise EnvelopeError(f"the body is no JSON object but a {type(data).__name__}")
     return Event(
         id=said["id"],
         name=name_of_type(said["type"]),
         source=said["source"],
         subject=said.get("subject", ""),
         time=_moment(said["time"]),
-        data=_payload(content),
+        data=data,
         traceparent=said.get("traceparent", ""),
         cause=said.get("cause", ""),
     )
@@ -66,8 +73,8 @@ def _moment(text: str) -> datetime:
     return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _payload(content: bytes) -> dict[str, object]:
+def _payload(content: bytes) -> object:
     try:
-        return msgspec.json.decode(content or b"{}", type=dict[str, object])
+        return msgspec.json.decode(content or b"{}")
     except msgspec.DecodeError as error:
-        raise EnvelopeError(f"the body is no JSON object: {error}") from error
+        raise EnvelopeError(f"the body is no JSON: {error}") from error

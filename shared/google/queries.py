@@ -10,10 +10,12 @@ from google.cloud.firestore_v1.query import Query as FirestoreQuery
 
 from shared.ports.bus import Query
 
-RECORDS, EVENTS, DELIVERIES, DEAD, SUBSCRIPTIONS = "records", "events", "deliveries", "dead", "subscriptions"
+RECORDS, EVENTS, DELIVERIES, DEAD = "records", "events", "deliveries", "dead"
+DECISIONS, NOTES, SUBSCRIPTIONS = "decisions", "notes", "subscriptions"
 LAST = "\U0010ffff"
 LONG_AGO = datetime(1, 1, 1, tzinfo=UTC)
 _SLOT_BITS = 12  # below the millisecond: the place within one commit, and whose commit
+SLOTS = 1 << _SLOT_BITS
 
 
 def position(at: datetime, slot: int) -> int:
@@ -24,7 +26,7 @@ def position(at: datetime, slot: int) -> int:
 def place(position: int) -> dict[str, object]:
     """The inverse, as the fields that a cursor wants."""
     at = datetime.fromtimestamp((position >> _SLOT_BITS) / 1000, UTC)
-    return {"at": at, "slot": position & ((1 << _SLOT_BITS) - 1)}
+    return {"at": at, "slot": position % SLOTS}
 
 
 def records(client: Client, first: str, after: str, status: str, limit: int) -> FirestoreQuery:
@@ -57,6 +59,12 @@ def due(client: Client, service: str, now: datetime, limit: int) -> FirestoreQue
     """Deliveries of a service whose time has come, the longest waiting first."""
     query = _where(client.collection(DELIVERIES), "service", "==", service)
     return _where(query, "due", "<=", now).order_by("due").limit(limit)
+
+
+def due_later(client: Client, service: str, now: datetime) -> FirestoreQuery:
+    """The delivery of a service that will be due first."""
+    query = _where(client.collection(DELIVERIES), "service", "==", service)
+    return _where(query, "due", ">", now).order_by("due").limit(1)
 
 
 def waiting(client: Client, limit: int) -> FirestoreQuery:
@@ -101,6 +109,29 @@ def dead(client: Client, limit: int) -> FirestoreQuery:
 def dead_of(client: Client, service: str, event_id: str) -> FirestoreQuery:
     """Dead letters of one event for one service."""
     return _where(_where(client.collection(DEAD), "service", "==", service), "id", "==", event_id)
+
+
+def decisions(client: Client, event: str, key: str) -> FirestoreQuery:
+    """Decisions over an event, or of a record, in the order they were made."""
+    field, value = ("event", event) if event else ("key", key)
+    return _where(client.collection(DECISIONS), field, "==", value).order_by("at").order_by("slot")
+
+
+def causes(client: Client) -> FirestoreQuery:
+    """Of every event its id and its cause."""
+    return client.collection(EVENTS).select(["id", "cause"])
+
+
+def notes(client: Client) -> FirestoreQuery:
+    """What operators did, in order."""
+    return client.collection(NOTES).order_by("at")
+
+
+def everything(client: Client) -> dict[str, FirestoreQuery]:
+    """All there is, by collection, each in its order."""
+    placed = {name: client.collection(name).order_by("at").order_by("slot") for name in (EVENTS, DECISIONS)}
+    orders = {RECORDS: "key", DELIVERIES: "due", DEAD: "buried", NOTES: "at"}
+    return placed | {name: client.collection(name).order_by(field) for name, field in orders.items()}
 
 
 def subscriptions(client: Client) -> FirestoreQuery:

@@ -11,8 +11,16 @@ import time
 from collections.abc import Sequence
 from typing import Protocol
 
+import msgspec
+
 HELD_SECONDS = 60.0  # a message that waits longer goes back to Pub/Sub, which sends it again
 Lane = tuple[str, str]  # service, lane
+
+
+class Wait(msgspec.Struct, frozen=True):
+    """The lane has work, and not yet: its first delivery is lent, or put off."""
+
+    seconds: float
 
 
 class Message(Protocol):

@@ -5,10 +5,12 @@ No transactions: under contention they wait for each other, where a lost compari
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -46,6 +48,7 @@ class FirestoreStore:
         self._seen: OrderedDict[str, _Seen] = OrderedDict()
         self._lock = threading.Lock()
         self._changes = Changes(queries.changed(client))
+        self._decided = itertools.count()
         self._closed = False
 
     def load(self, key: str) -> Record:
@@ -125,16 +128,34 @@ class FirestoreStore:
             raise
 
     def _write(self, written: Record, body: str, seen: _Seen | None) -> Any:
-        document, fields = self._document(written.key), _fields(written, body)
+        """The record, and that it decided an event, in one; when Firestore says that it was written."""
+        batch, document, fields = self._client.batch(), self._document(written.key), _fields(written, body)
+        if seen is None:
+            batch.create(document, fields)
+        else:
+            batch.update(
+                document, fields, option=self._client.write_option(last_update_time=seen.update_time)
+            )
+        if written.inbox and written.inbox[-1:] != (_decode(seen.body).inbox[-1:] if seen else ()):
+            batch.set(*self._decision(written))
         try:
             with writing(f"{written.key} revision {written.revision}"):
-                if seen is None:
-                    return document.create(fields, timeout=RPC_SECONDS).update_time
-                option = self._client.write_option(last_update_time=seen.update_time)
-                return document.update(fields, option=option, timeout=RPC_SECONDS).update_time
+                return batch.commit(timeout=RPC_SECONDS)[0].update_time
         except Conflict:
             stored = self._read(written.key)
             raise _conflict(written, stored.revision if stored else 0, asked=written.revision - 1) from None
+
+    def _decision(self, written: Record) -> tuple[firestore.DocumentReference, dict[str, Any]]:
+        event = written.inbox[-1]
+        name = hashlib.sha256(f"{event}\n{written.key}".encode()).hexdigest()[:40]
+        fields = {
+            "event": event,
+            "key": written.key,
+            "when": written.updated_at.astimezone(UTC).isoformat() if written.updated_at else "",
+            "at": firestore.SERVER_TIMESTAMP,
+            "slot": next(self._decided) % queries.SLOTS,
+        }
+        return self._client.document(f"{queries.DECISIONS}/{name}"), fields
 
     def _document(self, key: str) -> firestore.DocumentReference:
         return self._client.collection(queries.RECORDS).document(quote(key, safe="@ :+,=~"))

@@ -25,8 +25,7 @@ class PodPorts(msgspec.Struct, frozen=True, kw_only=True):
 def open_ports() -> PodPorts:
     """The ports of the profile this pod runs in. Raises SettingsError."""
     settings = from_environment()
-    local = importlib.import_module("shared.local.assembly")  # a profile: only the one that is used
-    opened = local.open_ports(settings)
+    opened = importlib.import_module("shared.profiles").open_ports(settings)
     return PodPorts(
         artifacts=opened.artifacts, publish=opened.bus.publish, settings=settings, clock=opened.clock
     )

@@ -1,0 +1,86 @@
+"""One or more services alone, on the profile gcp: `python -m services.worker pull training cards`, or push.
+
+pull: leases by itself. push: hears what is pushed to `POST /<service>` on KUZNIA_HOST and KUZNIA_PORT.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+
+from services.discovery import discover
+from services.servers import Servers, address, bind
+from shared import profiles
+from shared.errors import KuzniaError
+from shared.hosts.faults import killer
+from shared.hosts.http import PushApplication
+from shared.service import Service
+from shared.settings import SettingsError, from_environment
+
+USAGE = "usage: python -m services.worker (pull | push) <service> …"
+
+
+def main(words: Sequence[str], environ: Mapping[str, str]) -> int:
+    """0 once told to stop; 2 where it was called wrongly."""
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s", level=logging.INFO)
+    mode, *names = words or [""]
+    known = discover()
+    if mode not in _MODES or not names or not set(names) <= set(known):
+        sys.stderr.write(f"{USAGE}; services: {', '.join(known)}\n")
+        return 2
+    try:
+        _MODES[mode]({name: known[name] for name in names}, environ)
+    except (KuzniaError, SettingsError) as error:
+        sys.stderr.write(f"✗ {error}\n")
+        return 1
+    return 0
+
+
+def pull(services: Mapping[str, Service], environ: Mapping[str, str]) -> None:
+    """Until SIGTERM or SIGINT; then what is in hand is finished."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    settings = from_environment(environ)
+    opened = profiles.open_ports(settings, tuple(services))
+    host = profiles.open_host(services, profiles.ports_of(settings, opened), opened, killer(environ))
+    try:
+        host.start()
+        _announce(f"pulling for {', '.join(services)}")
+        stop.wait()
+        host.close()
+    finally:
+        opened.close()
+
+
+def push(services: Mapping[str, Service], environ: Mapping[str, str]) -> None:
+    """Until SIGTERM or SIGINT; then what is in hand is finished."""
+    settings = from_environment(environ)
+    listener = bind(settings.host, settings.port, "KUZNIA_PORT")
+    door = profiles.open_door(services, killer(environ))
+
+    async def serve() -> None:
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        _announce(f"{address(listener)} is pushed to for {', '.join(services)}")
+        await Servers([(PushApplication(door), listener)]).serve(stop)
+
+    asyncio.run(serve())
+
+
+def _announce(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+_MODES = {"pull": pull, "push": push}
+
+if __name__ == "__main__":
+    import os
+
+    sys.exit(main(sys.argv[1:], os.environ))
