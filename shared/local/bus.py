@@ -18,6 +18,7 @@ from shared.local.sqlite import Database, Work
 from shared.ports.bus import DeadLetter, Delivery, Logged, Query
 
 POLL_SECONDS = 0.05  # how soon an event said by another process is noticed
+CLOCK_STEP = 1.0  # seconds by which a clock that goes back was set, and not slewed
 _decode = msgspec.json.Decoder(Event).decode
 
 
@@ -29,6 +30,7 @@ class SqliteBus:
         self._lease_seconds = lease_seconds
         self._bell = threading.Event()
         self._stopping = threading.Event()
+        self._clock = 0.0
 
     def subscribe(self, service: str, names: Iterable[str]) -> None:
         """See `Bus.subscribe`."""
@@ -49,6 +51,7 @@ class SqliteBus:
             if self._stopping.is_set():
                 return []
             version = self._database.version()
+            self._notice_the_clock()
             if self._any_due():
                 return self._lend(limit)
             if not self._wait_for_news(version, deadline):
@@ -102,9 +105,13 @@ class SqliteBus:
         return redriven
 
     def expire_leases(self) -> None:
-        """Take back all that is lent. Only for one who knows that nobody else works: the holder of the home."""
-        sql = "UPDATE deliveries SET due = ?, lease = '' WHERE lease <> ''"
-        self._database.write(lambda connection: connection.execute(sql, (time.time(),)))
+        """Take back all that is lent. Only for one who knows that nobody else works: the holder of the home.
+
+        What was to be tried later is tried now: the clock may have been set back meanwhile.
+        """
+        now = time.time()
+        sql = "UPDATE deliveries SET due = ?, lease = '' WHERE lease <> '' OR due > ?"
+        self._database.write(lambda connection: connection.execute(sql, (now, now)))
         self.ring()
 
     def pending(self) -> int:
@@ -132,6 +139,14 @@ class SqliteBus:
         settled = self._database.write(work, durable=False)
         self.ring()
         return settled
+
+    def _notice_the_clock(self) -> None:
+        """Where it was set back, what was due by the old time is due now, and not once that time comes again."""
+        now = time.time()
+        if now < self._clock - CLOCK_STEP:
+            sql = "UPDATE deliveries SET due = ? WHERE lease = '' AND due > ?"
+            self._database.write(lambda connection: connection.execute(sql, (now, now)))
+        self._clock = now
 
     def _any_due(self) -> bool:
         sql = "SELECT 1 FROM deliveries WHERE head = 1 AND due <= ? LIMIT 1"
