@@ -25,6 +25,8 @@ from shared.secrets import drop_old, forget, keep, rotate
 from shared.settings import from_environment
 from shared.standard_webhooks import new_secret
 
+SHORT = 8  # of an event's id, as tables show it
+
 
 @click.group()
 def webhooks() -> None:
@@ -131,7 +133,7 @@ def deliveries(subscriber: str, status: str, last: int, as_json: bool) -> None:
         return
     print_table(
         "deliveries",
-        ("delivery", "status", "event", "about", "tries", "last answer", "at", "next"),
+        ("delivery", "status", "event", "tries", "last answer", "next"),
         [_row(record) for record in found[:last]],
     )
 
@@ -140,15 +142,12 @@ def deliveries(subscriber: str, status: str, last: int, as_json: bool) -> None:
 @click.argument("delivery", required=False)
 @click.option("--failed", default="", metavar="SUBSCRIBER", help="All that were given up for this one.")
 def redeliver(delivery: str | None, failed: str) -> None:
-    """Deliver DELIVERY (`subscriber/event`) again, at once, whatever became of it."""
+    """Deliver DELIVERY (`subscriber/event`, or how it begins) again, at once, whatever became of it."""
     if bool(delivery) == bool(failed):
         raise Reject("name a delivery, or --failed SUBSCRIBER")
     with installation() as (_, ports):
         if delivery:
-            record = ports.store.load(f"deliveries/{delivery}")
-            if record.revision == 0:
-                raise Reject(f"there is no delivery {delivery!r}: `kuznia webhooks deliveries` lists them")
-            chosen: Sequence[Record] = [record]
+            chosen: Sequence[Record] = [_chosen(ports, delivery)]
         else:
             _load(ports, failed)
             chosen = _deliveries(ports, failed, "FAILED")
@@ -196,15 +195,16 @@ def _deliveries(ports: LocalPorts, subscriber: str, status: str) -> list[Record]
 def _row(record: Record) -> tuple[object, ...]:
     data: dict[str, Any] = record.data
     last = data["attempts"][-1] if data["attempts"] else {}
-    answer = f"{last['status'] or 'none'} {last['milliseconds']} ms" if last else ""
-    told = f"{answer} {last['error']}".strip() if last else ""
-    return (
-        record.name,
-        record.status,
-        data["name"],
-        data["subject"],
-        data["tries"],
-        told,
-        when(last.get("at")),
-        when(data.get("due")),
-    )
+    answer = f"{last['status'] or 'none'}, {last['milliseconds']} ms" if last else ""
+    told = f"{when(last['at'])}: {last['error'] or answer}" if last else ""
+    short = record.name[: len(data["subscriber"]) + 1 + SHORT]
+    return short, record.status, data["name"], data["tries"], told, when(data.get("due"))
+
+
+def _chosen(ports: LocalPorts, delivery: str) -> Record:
+    """A delivery by its name or an unambiguous beginning of it."""
+    found = ports.store.list("deliveries", prefix=delivery, limit=2)
+    if len(found) == 1:
+        return found[0]
+    what = f"several deliveries begin with {delivery!r}" if found else f"there is no delivery {delivery!r}"
+    raise Reject(f"{what}: `kuznia webhooks deliveries --json` lists them in full")
