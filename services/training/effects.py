@@ -26,9 +26,8 @@ def effects(ports: Ports) -> Mapping[str, Effect]:
         if holder != started.run_id:
             return [Speech(_taken(started, holder), record.key)]
         ports.cluster.apply(_workload(started, do, record.key))
-        return [
-            Speech(started, record.key)
-        ]  # not before: a run that has not got its version must not be measured
+        # Not before: a run that has not got its version must not be measured.
+        return [Speech(started, record.key)]
 
     return {"launch": launch}
 

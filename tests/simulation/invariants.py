@@ -142,7 +142,7 @@ class Checks:
         kind = type(call).__name__
         if kind == "Ack" and answer:
             self._acked(task, call.delivery)
-        elif kind == "Again":
+        elif kind == "Again" and answer:
             self._again(call)
         elif kind == "Bury" and answer:
             self._buried(call)

@@ -166,7 +166,8 @@ MUTANTS: tuple[Mutant, ...] = (
         "services.training.effects:_claim", 'Record(key=key, status="CLAIMED",',
         'Record(key=key, revision=claim.revision, status="CLAIMED",')),
     mutant("measured before claimed", "training is said to have started before the version is ours", (
-        f"{TRAINING}:_started", 'wishes=(Wish("launch"', 'says=(Speech(started, record.key),), wishes=(Wish("launch"')),
+        f"{TRAINING}:_started", 'wishes=(Wish("launch"', 'says=(Speech(started, record.key),), wishes=(Wish("launch"'), (
+        "services.training.effects:effects", "return [Speech(started, record.key)]", "return []")),
     mutant("silent job waited for", "a training job that ended without a word is waited for, for ever", (
         f"{TRAINING}:_workload", "if record.status", "if True or record.status")),
     mutant("late word ignored", "what the pod says after the cluster spoke does not count", (
@@ -202,8 +203,8 @@ MUTANTS: tuple[Mutant, ...] = (
         f"{RELEASE}:gates_open", 'return not version["approval_needed"] or approved(version)', "return True"), NO_GUARD),
     mutant("approval of another card", "an approval holds for any card", (
         "shared.lifecycle:approved", 'approval["card_digest"] == gates["card_digest"]', "True")),
-    mutant("no validation check, no guard", "released with whatever verdict", (
-        f"{RELEASE}:gates_open", 'version["manifest_digest"] == version.get("validated_digest")', "True"), NO_GUARD),
+    mutant("no gates, no guard", "released without verdict, card or approval", (
+        f"{RELEASE}:gates_open", 'if not (validated and version.get("card_digest")):', "if False:"), NO_GUARD),
     mutant("live before it answers, no guard", "traffic goes to an engine that is starting", (
         f"{RELEASE}:Release._may_answer", '== "ready"', 'in ("starting", "ready")'), NO_GUARD),
     mutant("one engine's name for all starts", "a second start asks for the engine that was stopped", (

@@ -237,7 +237,7 @@ class People:
     def _retry(self) -> None:
         """Somebody asks for a failed run again."""
         for run in self._world.store.list("runs", status="FAILED"):
-            if self._rand.random() < 0.4:
+            if self._rand.random() < 0.8:
                 self.say(RetryRequested(run_id=run.name, by="Ann", reason="again"), run.key)
 
     def settle(self) -> bool:

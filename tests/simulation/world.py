@@ -98,7 +98,7 @@ class World:
         self.settings = Settings(
             home=Path("/simulated"),
             cache=Path("/simulated/cache"),
-            max_attempts=(3, 8, 8)[int(3 * self.chance())],
+            max_attempts=(2, 3, 8)[int(3 * self.chance())],
             lease_seconds=(10.0, 60.0)[int(2 * self.chance())],
             reconcile_seconds=(5.0, 5.0, 30.0)[int(3 * self.chance())],
         )
