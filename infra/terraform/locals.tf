@@ -1,0 +1,53 @@
+# Who there is, and what each may. All of it follows from catalog.tf.json, which is made from the code.
+locals {
+  labels = merge({ application = "kuznia" }, var.labels)
+
+  # The console, the gateway, the webhooks and `POST /events`: people, other systems and redrives say any event here.
+  front = {
+    front = {
+      hears     = []
+      says      = local.catalog_events
+      artifacts = "read"
+      launches  = true
+    }
+  }
+
+  services = { for name, service in local.catalog_services : name => {
+    hears     = service.hears
+    says      = service.says
+    artifacts = service.artifacts
+    launches  = service.launches
+  } }
+
+  # What runs under an account of its own.
+  parts = var.layout == "apart" ? merge(local.services, local.front) : {
+    platform = {
+      hears     = local.catalog_events
+      says      = local.catalog_events
+      artifacts = "write"
+      launches  = true
+    }
+  }
+
+  # Whose account takes what a service hears.
+  part_of = { for name in keys(local.catalog_services) : name => var.layout == "apart" ? name : "platform" }
+
+  publishers = merge([for part, rights in local.parts : { for event in rights.says : "${part}/${event}" => {
+    part  = part
+    event = event
+  } }]...)
+
+  tenant_publishers = merge([for tenant in var.tenants : { for event in local.catalog_pod_events : "${tenant}/${event}" => {
+    tenant = tenant
+    event  = event
+  } }]...)
+
+  # Readable, unique, and never over the 30 characters of an account's id.
+  tenant_ids = { for tenant in var.tenants : tenant => "${var.name}-${substr(tenant, 0, 10)}-${substr(sha256(tenant), 0, 4)}" }
+
+  database = "projects/${var.project}/databases/${var.firestore_database}"
+  objects  = "projects/_/buckets/${google_storage_bucket.artifacts.name}/objects/"
+
+  # Pub/Sub itself, which forwards dead letters and signs tokens for pushes.
+  pubsub_agent = "serviceAccount:service-${data.google_project.this.number}@gcp-sa-pubsub.iam.gserviceaccount.com"
+}
