@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 
@@ -21,13 +23,14 @@ from shared.local.assembly import open_ports
 from shared.local.bus import SqliteBus
 from shared.local.company import SqliteCompany
 from shared.record import Do, Record
-from shared.service import Decision, Effect, Ports, Service, Speech, Wish
+from shared.service import Decision, Ports, Service, Speech, Wish
 from shared.settings import Settings
 
 BATCH = 64
 PER_SUBJECT = 20  # as many events as a record of the platform hears in its life, or somewhat more
 HEARD = "training-progressed"
 PATIENCE = 600.0
+PAUSE = 0.002  # until what follows an effect is done too
 _encode = msgspec.json.Encoder().encode
 
 _PLAIN_SCHEMA = """
@@ -106,6 +109,16 @@ class Plain:
                 execute("DELETE FROM deliveries WHERE position = ?", (position,))
             execute("COMMIT")
 
+    def alone(self, events: Iterable[Event]) -> list[float]:
+        """One after another, each with fsyncs of its own; seconds."""
+        found = []
+        for event in events:
+            began = time.perf_counter()
+            self.publish([event])
+            self.react()
+            found.append(time.perf_counter() - began)
+        return found
+
     def replay(self, count: int) -> None:
         """Deliver the newest events once more; all were decided."""
         self._connection.execute(
@@ -149,16 +162,37 @@ class Ours:
 
     def react(self) -> None:
         """Start the host, wait until nothing is pending, close it. Raises TimeoutError."""
+        with self._host():
+            deadline = time.monotonic() + PATIENCE
+            while self._any_pending():
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"not done within {PATIENCE:.0f} s")
+                time.sleep(0.002)
+
+    def alone(self, events: Iterable[Event], performed: threading.Event) -> list[float]:
+        """Publish one after another, each once the one before was handled; seconds from call to effect."""
+        found = []
+        with self._host() as bus:
+            for event in events:
+                performed.clear()
+                began = time.perf_counter()
+                bus.publish([event])
+                if not performed.wait(PATIENCE):
+                    raise TimeoutError(f"not done within {PATIENCE:.0f} s")
+                found.append(time.perf_counter() - began)
+                time.sleep(PAUSE)
+        return found
+
+    @contextmanager
+    def _host(self) -> Iterator[SqliteBus]:
         bus = SqliteBus(self._local.database)  # a host that was closed leaves its bus stopped
         company = SqliteCompany(self._local.database, bus)
         host = EmbeddedHost({self._service.name: self._service}, self._ports(), bus, company=company)
         host.start()
-        deadline = time.monotonic() + PATIENCE
-        while self._any_pending():
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"not done within {PATIENCE:.0f} s")
-            time.sleep(0.002)
-        host.close()
+        try:
+            yield bus
+        finally:
+            host.close()
 
     def replay(self, count: int) -> None:
         """Deliver the newest events once more; all were decided."""
@@ -187,8 +221,15 @@ class Ours:
         )
 
 
-def counter(*, speaks: bool) -> Service:
-    """A service that counts what it hears; where it speaks, it also says an event and asks for one effect."""
+def counter(*, speaks: bool, told: Callable[[], None] = lambda: None) -> Service:
+    """A service that counts what it hears; where it speaks, it also says an event and asks for one effect.
+
+    told: the effect.
+    """
+
+    def nothing(_do: Do, _record: Record) -> Sequence[Speech]:
+        told()
+        return ()
 
     def decide(record: Record, _event: Event, _now: datetime) -> Decision:
         data = {"count": record.data.get("count", 0) + 1}
@@ -204,12 +245,5 @@ def counter(*, speaks: bool) -> Service:
         owns="runs",
         key=lambda event: event.subject,
         decide=decide,
-        effects=_effects,
+        effects=lambda _: {"nothing": nothing},
     )
-
-
-def _effects(_ports: Ports) -> Mapping[str, Effect]:
-    def nothing(_do: Do, _record: Record) -> Sequence[Any]:
-        return ()
-
-    return {"nothing": nothing}

@@ -144,6 +144,11 @@ def mutants(arguments: Sequence[str]) -> int:
     return _become([PYTHON, "tests/simulation/kill.py", *arguments])
 
 
+def bench_bus(arguments: Sequence[str]) -> int:
+    """Time the local bus beside plain SQLite: events a second, cost an event as the log grows."""
+    return _become([PYTHON, "-m", "benchmarks.bus", *arguments])
+
+
 def clean(_: Sequence[str]) -> int:
     """Remove .venv and .kuznia of this checkout; the heavy parts stay in the user's cache."""
     for folder in (VENV, ROOT / ".kuznia"):
@@ -171,6 +176,7 @@ TARGETS: dict[str, Target] = {
     "check": check,
     "trainer": trainer,
     "bench-lifecycle": bench_lifecycle,
+    "bench-bus": bench_bus,
     "torture": torture,
     "simulate": simulate,
     "mutants": mutants,

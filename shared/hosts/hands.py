@@ -100,7 +100,8 @@ class Hands:
         with self._changed:
             self._held += held
             self._performing += performing
-            self._changed.notify_all()
+            if self._has_room():
+                self._changed.notify_all()
 
     def _came(self, *, wait: bool) -> list[_News]:
         """All the news there are; at least one, or the word to finish, where it is told to wait."""

@@ -13,7 +13,9 @@ from shared.errors import Retry
 T = TypeVar("T")
 BUSY_SECONDS = 30.0
 _PAUSE = 0.01
-_PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "cache_size=-8192")
+_READER_KIB, _WRITER_KIB = 2048, 16384
+# Checkpoints every 16 MiB: a page that many commits touch is copied to its place once.
+_PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "wal_autocheckpoint=4000")
 # Not one statement's fault but the file's, the disk's or another process's.
 _OF_THE_FILE = frozenset(
     {
@@ -32,12 +34,12 @@ _OF_THE_FILE = frozenset(
 )
 
 
-def connect(path: Path) -> sqlite3.Connection:
+def connect(path: Path, *, writes: bool = False) -> sqlite3.Connection:
     """A connection in WAL mode, for any one thread at a time. Raises Retry where the disk does not let us."""
     deadline = time.monotonic() + BUSY_SECONDS
     while True:
         try:
-            return _connect(path)
+            return _connect(path, _WRITER_KIB if writes else _READER_KIB)
         except sqlite3.Error as error:
             # Of several processes that make the file at once, only one may switch it to WAL; SQLite does not
             # wait for that by itself.
@@ -64,10 +66,10 @@ def explained(path: Path, error: BaseException) -> BaseException:
     return Retry(_words(path, str(error))) if isinstance(error, sqlite3.Error) else error
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def _connect(path: Path, cache_kib: int) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     try:
-        for pragma in _PRAGMAS:
+        for pragma in (*_PRAGMAS, f"cache_size=-{cache_kib}"):
             connection.execute(f"PRAGMA {pragma}")
     except sqlite3.Error:
         connection.close()

@@ -184,13 +184,13 @@ class Database:
         except sqlite3.Error:
             self._writer.close()
             with suppress(Retry):  # closed as it is, the next group fails on it, and this is tried again
-                self._writer, self._durable = connect(self._path), True
+                self._writer, self._durable = connect(self._path, writes=True), True
 
 
 def _prepared(
     path: Path, schema: str, upgrade: Callable[[sqlite3.Connection], None] | None
 ) -> sqlite3.Connection:
-    connection = connect(path)
+    connection = connect(path, writes=True)
     try:
         if upgrade:
             guarded(path, lambda: upgrade(connection))

@@ -91,7 +91,7 @@ def redrive(connection: sqlite3.Connection, event_id: str, service: str) -> bool
 
 def moment(time: datetime) -> str:
     """In UTC, so that moments of all zones can be compared as text."""
-    return time.astimezone(UTC).isoformat()
+    return (time if time.tzinfo is UTC else time.astimezone(UTC)).isoformat()
 
 
 def _fan_out(connection: sqlite3.Connection, event: Event, position: int, now: float) -> None:
