@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -64,25 +64,15 @@ class Chain:
         self._workload_keys |= {f"evaluations/{self.version}", f"releases/{model['model_id']}"}
 
     def _ended(self, event: Event) -> End | None:
-        data = event.data
-        match event.name:
-            case "training-finished" if data["outcome"] == "failed" and self._stopped():
-                return End(good=False, text=f"training failed: {data['cause']}")
-            case "model-validated" if not data["passed"]:
-                return End(good=False, text=f"validation failed; the report: {data['report']}")
-            case "deployment-failed":
-                return End(good=False, text=f"deployment failed: {data['cause']}")
-            case "model-deployed":
-                return End(good=True, text=f"{self.version} is DEPLOYED")
-            case "model-rejected":
-                return End(good=False, text=f"{self.version} was rejected by {data['who']}: {data['reason']}")
-            case "model-deprecated":
-                return End(good=False, text=f"{self.version} was withdrawn: {data['reason']}")
-            case "card-rendered" if self._waits_for_a_person():
-                return End(
-                    good=True,
-                    text=f"{self.version} waits for a person: `kuznia approve {self.version} --role …`",
-                )
+        teller = _STOPS.get(event.name)
+        stopped = teller(self.version, event.data) if teller else ""
+        if stopped and (event.name != "training-finished" or self._stopped()):
+            return End(good=False, text=stopped)
+        if event.name == "model-deployed":
+            return End(good=True, text=f"{self.version} is DEPLOYED")
+        if event.name == "card-rendered" and self._waits_for_a_person():
+            approve = f"`kuznia approve {self.version} --role …`"
+            return End(good=True, text=f"{self.version} waits for a person: {approve}")
         return None
 
     def _stopped(self) -> bool:
@@ -92,3 +82,16 @@ class Chain:
     def _waits_for_a_person(self) -> bool:
         data = self._store.load(f"models/{self.version}").data
         return bool(data.get("approval_needed")) and not data.get("approvals")
+
+
+_STOPS: Mapping[str, Callable[[str, Mapping[str, Any]], str]] = {
+    "training-finished": lambda _, data: (
+        f"training failed: {data['cause']}" if data["outcome"] == "failed" else ""
+    ),
+    "model-validated": lambda _, data: (
+        "" if data["passed"] else f"validation failed; the report: {data['report']}"
+    ),
+    "deployment-failed": lambda _, data: f"deployment failed: {data['cause']}",
+    "model-rejected": lambda version, data: f"{version} was rejected by {data['who']}: {data['reason']}",
+    "model-deprecated": lambda version, data: f"{version} was withdrawn: {data['reason']}",
+}

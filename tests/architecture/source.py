@@ -64,16 +64,14 @@ class Module:
 
 @cache
 def modules() -> tuple[Module, ...]:
-    """Every Python file of ours that ships: those that Git has, and those about to be added."""
-    return tuple(
-        Module(ROOT / path) for path in files() if path.endswith(".py") and path.startswith(PACKAGES)
-    )
+    """Every Python file of ours that ships."""
+    return tuple(Module(path) for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py")))
 
 
 @cache
 def files() -> tuple[str, ...]:
-    """All files of the repository that are not ignored."""
-    words = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    """All files that are committed, or about to be."""
+    words = ["git", "ls-files", "--cached", "-z"]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
     return tuple(sorted(path for path in done.stdout.split("\0") if path and (ROOT / path).is_file()))
 

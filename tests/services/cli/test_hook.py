@@ -136,7 +136,7 @@ class Console:
                 self.end_headers()
                 self.wfile.write(json.dumps(answer.body).encode())
 
-            def log_message(self, format: str, *args: Any) -> None:
+            def log_message(self, *args: Any) -> None:
                 """Quiet."""
 
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)

@@ -203,3 +203,24 @@ class TestWatch:
 
     def test_without_any_run(self, empty: None):
         assert "there is no run yet: push a commit" in refused("watch")
+
+
+class TestEndings:
+    def test_of_a_version_that_was_not_needed_any_more(self, forge: Home, tmp_path: Path):
+        forge.pods.engine = "slow"
+        first = forge.train(tmp_path, version="1.2.0")
+        forge.pods.engine = "ready"
+        second = forge.train(tmp_path, version="1.3.0")
+        assert read("watch", second)["end"] == f"{MODEL_ID}@1.3.0 is DEPLOYED"
+        result = kuznia("watch", first, "--json")
+        assert result.exit_code == 1
+        assert json.loads(result.stdout)["end"].startswith(f"{MODEL_ID}@1.2.0 was withdrawn: 1.3.0 went live")
+
+    def test_of_a_version_that_a_person_rejected(self, forge: Home, tmp_path: Path):
+        forge.pods.engine = "slow"
+        run = forge.train(tmp_path, version="1.2.0")
+        told("reject", f"{MODEL_ID}@1.2.0", "--role", "owner", "--reason", "it insults people")
+        forge.pump()
+        result = kuznia("watch", run, "--json")
+        assert result.exit_code == 1
+        assert "was rejected by" in json.loads(result.stdout)["end"]
