@@ -15,8 +15,11 @@ from services.console.app import create_app as create_console
 from services.discovery import discover
 from services.gateway.app import create_app as create_gateway
 from services.gateway.directory import StoreDirectory
+from services.ingress.http import WithEvents
+from services.ingress.receive import Place
 from services.lock import Endpoints, HomeLock
 from services.operations.live import doctor_of
+from services.outbound.courier import courier
 from services.servers import Servers, address, bind
 from services.webhook.http import route
 from services.webhook.missed import look
@@ -29,6 +32,7 @@ from shared.hosts.driver import Observer, unobserved
 from shared.settings import Settings
 
 MISSED_SECONDS = 60.0
+REFRESH_SECONDS = 0.5
 log = logging.getLogger("kuznia.platform")
 
 
@@ -40,14 +44,19 @@ class Platform:
         self._lock = HomeLock(settings.home)
         self._console_socket = bind(settings.host, settings.port, "KUZNIA_PORT")
         self._gateway_socket = bind(settings.host, settings.gateway_port, "KUZNIA_GATEWAY_PORT")
-        services = profiles.chosen(discover())
+        known = discover()
+        services = profiles.chosen(known)
         self._opened = profiles.open_ports(settings, tuple(services))
         self._cluster = profiles.open_cluster(settings, self._opened)
         ports = profiles.ports_of(settings, self._opened, self._cluster)
         self._host = profiles.open_host(services, ports, self._opened, observer)
         self._warm: WarmServer | None = None
         self._stop = threading.Event()
+        self._alone = len(services) == len(known)
+        self._refresher = threading.Thread(target=self._refresh_forever, name="cluster-refresh", daemon=True)
         self._looker = threading.Thread(target=self._look_forever, name="missed-pushes", daemon=True)
+        opened = self._opened
+        self._courier = courier(opened.store, opened.bus, opened.clock, settings, os.environ)
         self.endpoints = Endpoints(
             pid=os.getpid(), console=address(self._console_socket), gateway=address(self._gateway_socket)
         )
@@ -71,6 +80,9 @@ class Platform:
         self._cluster.start()
         self._host.start()
         self._looker.start()
+        threading.Thread(target=self._courier.run, name="courier", daemon=True).start()
+        if not self._alone:
+            self._refresher.start()
         self._lock.announce(self.endpoints)
 
     async def _serve(self, ready: Callable[[Endpoints], None]) -> None:
@@ -95,7 +107,14 @@ class Platform:
         console = create_console(ports, open_paths=("/webhooks",))
         receiver = Receiver(opened.store, opened.bus, opened.clock, settings)
         console.router.routes.append(route(receiver, settings.max_body_bytes))
-        return console
+        place = Place(
+            store=opened.store,
+            bus=opened.bus,
+            artifacts=opened.artifacts,
+            clock=opened.clock,
+            settings=settings,
+        )
+        return WithEvents(console, place)
 
     def _gateway(self) -> Any:
         return create_gateway(StoreDirectory(self._opened.store), self._settings)
@@ -108,9 +127,20 @@ class Platform:
                 log.error("%s", error)
             self._stop.wait(MISSED_SECONDS)
 
+    def _refresh_forever(self) -> None:
+        """Services in other processes write down what is to run; this one runs it."""
+        while not self._stop.wait(REFRESH_SECONDS):
+            try:
+                self._cluster.refresh()
+            except OSError as error:
+                log.error("the cluster's folder cannot be read: %s", error)
+
     def _close(self) -> None:
         self._stop.set()
         self._looker.join()
+        self._courier.close()
+        if not self._alone:
+            self._refresher.join()
         self._host.close()
         self._cluster.close(stop_workloads=True)
         if self._warm is not None:

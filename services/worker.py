@@ -1,6 +1,8 @@
-"""One or more services alone, on the profile gcp: `python -m services.worker pull training cards`, or push.
+"""One or more services alone, on the profile gcp: `python -m services.worker pull training cards`.
 
 pull: leases by itself. push: hears what is pushed to `POST /<service>` on KUZNIA_HOST and KUZNIA_PORT.
+reconcile: does beside services that are pushed to what nobody pushes: sweeps what records owe, and publishes
+again what has waited for too long. subscribe: says once what the services hear, as each deployment does.
 """
 
 from __future__ import annotations
@@ -15,13 +17,16 @@ from collections.abc import Mapping, Sequence
 from services.discovery import discover
 from services.servers import Servers, address, bind
 from shared import profiles
+from shared.delivery import sweep
 from shared.errors import KuzniaError
+from shared.hosts.driver import Driver
 from shared.hosts.faults import killer
 from shared.hosts.http import PushApplication
 from shared.service import Service
 from shared.settings import SettingsError, from_environment
 
-USAGE = "usage: python -m services.worker (pull | push) <service> …"
+log = logging.getLogger("kuznia.host")
+USAGE = "usage: python -m services.worker (pull | push | reconcile | subscribe) <service> …"
 
 
 def main(words: Sequence[str], environ: Mapping[str, str]) -> int:
@@ -42,9 +47,7 @@ def main(words: Sequence[str], environ: Mapping[str, str]) -> int:
 
 def pull(services: Mapping[str, Service], environ: Mapping[str, str]) -> None:
     """Until SIGTERM or SIGINT; then what is in hand is finished."""
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop = _told_to_stop()
     settings = from_environment(environ)
     opened = profiles.open_ports(settings, tuple(services))
     host = profiles.open_host(services, profiles.ports_of(settings, opened), opened, killer(environ))
@@ -53,6 +56,37 @@ def pull(services: Mapping[str, Service], environ: Mapping[str, str]) -> None:
         _announce(f"pulling for {', '.join(services)}")
         stop.wait()
         host.close()
+    finally:
+        opened.close()
+
+
+def reconcile(services: Mapping[str, Service], environ: Mapping[str, str]) -> None:
+    """Every few seconds, until SIGTERM or SIGINT."""
+    stop = _told_to_stop()
+    settings = from_environment(environ)
+    opened = profiles.open_ports(settings, tuple(services))
+    ports = profiles.ports_of(settings, opened)
+    driver = Driver(services, ports, opened.bus, killer(environ))
+    try:
+        _announce(f"reconciling {', '.join(services)}")
+        while not stop.wait(settings.reconcile_seconds):
+            try:
+                for fault in driver.run(sweep(services, settings.reconcile_seconds)):
+                    log.warning("sweep of %s", fault)
+                opened.bus.resend(services)
+            except KuzniaError as error:
+                log.error("%s", error)
+    finally:
+        opened.close()
+
+
+def subscribe(services: Mapping[str, Service], environ: Mapping[str, str]) -> None:
+    """What is published from now on reaches them."""
+    opened = profiles.open_ports(from_environment(environ))
+    try:
+        for service in services.values():
+            opened.bus.subscribe(service.name, service.hears)
+        _announce(f"subscribed: {', '.join(services)}")
     finally:
         opened.close()
 
@@ -73,12 +107,20 @@ def push(services: Mapping[str, Service], environ: Mapping[str, str]) -> None:
     asyncio.run(serve())
 
 
+def _told_to_stop() -> threading.Event:
+    """Set by SIGTERM and SIGINT."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
+
+
 def _announce(text: str) -> None:
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
 
 
-_MODES = {"pull": pull, "push": push}
+_MODES = {"pull": pull, "push": push, "reconcile": reconcile, "subscribe": subscribe}
 
 if __name__ == "__main__":
     import os

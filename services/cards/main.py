@@ -1,4 +1,4 @@
-"""The service cards behind functions-framework: `--source services/cards/main.py --target cards`."""
+"""The service behind functions-framework: `--source services/cards/main.py --target cards`."""
 
 from __future__ import annotations
 

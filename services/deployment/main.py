@@ -1,4 +1,4 @@
-"""The service deployment behind functions-framework: `--source services/deployment/main.py --target deployment`."""
+"""The service behind functions-framework: `--source services/deployment/main.py --target deployment`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The service registration behind functions-framework: `--source services/registration/main.py --target registration`."""
+"""The service behind functions-framework: `--source services/registration/main.py --target registration`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The service training behind functions-framework: `--source services/training/main.py --target training`."""
+"""The service behind functions-framework: `--source services/training/main.py --target training`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The service validation behind functions-framework: `--source services/validation/main.py --target validation`."""
+"""The service behind functions-framework: `--source services/validation/main.py --target validation`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The service webhook behind functions-framework: `--source services/webhook/main.py --target webhook`."""
+"""The service behind functions-framework: `--source services/webhook/main.py --target webhook`."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def dead_name(service: str) -> str:
 
 
 class Topics:
-    """Makes what is not there; what is there is left as it is."""
+    """Makes what is not there; what is there is left as it is, but for where it is pushed to."""
 
     def __init__(
         self, publisher: PublisherClient, subscriber: SubscriberClient, settings: GoogleSettings
@@ -61,17 +61,23 @@ class Topics:
             self._make_subscription(subscription_name(service, event), more)
 
     def _make_subscription(self, name: str, request: dict[str, Any]) -> None:
+        path = f"projects/{self._settings.project}/subscriptions/{name}"
         whole = {
-            "name": f"projects/{self._settings.project}/subscriptions/{name}",
+            "name": path,
             "ack_deadline_seconds": ACK_SECONDS,
             "message_retention_duration": Duration(seconds=KEPT_SECONDS),
             "expiration_policy": {},  # never
             **request,
         }
-        self._make(
+        made = self._make(
             f"subscription {name}",
             lambda: self._subscriber.create_subscription(request=whole, timeout=RPC_SECONDS),
         )
+        if not made and "push_config" in request:
+            with repeating(f"where {name} is pushed to"):
+                self._subscriber.modify_push_config(
+                    subscription=path, push_config=request["push_config"], timeout=RPC_SECONDS
+                )
 
     def _policies(self, dead: str) -> dict[str, Any]:
         first, longest = RETRY_SECONDS
@@ -100,10 +106,13 @@ class Topics:
             }
         return {"push_config": config}
 
-    def _make(self, what: str, make: Callable[[], object]) -> None:
+    def _make(self, what: str, make: Callable[[], object]) -> bool:
+        """False where it was there already."""
         try:
             with repeating(f"making {what}"):
                 make()
         except Conflict as error:
             if not isinstance(error.__cause__, AlreadyExists):
                 raise
+            return False
+        return True

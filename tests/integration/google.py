@@ -4,18 +4,33 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import uuid
 from pathlib import Path
 from typing import Any
 
+from services.discovery import discover
 from shared import profiles
 from shared.google.assembly import open_project
 from shared.google.settings import GoogleSettings
 from tests.integration.installation import Installation
 
 LEASE_SECONDS = "10"
+
+
+def free_port() -> int:
+    """A port that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def listens(port: int) -> bool:
+    """Whether somebody takes connections there."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 class GoogleInstallation(Installation):
@@ -30,6 +45,7 @@ class GoogleInstallation(Installation):
         }
         super().__init__(home, cache, **own, **options)
         self.workers: dict[str, subprocess.Popen[bytes]] = {}
+        self._pushed_to: dict[str, int] = {}
 
     @property
     def ports(self) -> Any:
@@ -53,6 +69,28 @@ class GoogleInstallation(Installation):
     def pull(self, name: str, **more: str) -> None:
         """One service as a pull worker."""
         self.work(name, [sys.executable, "-m", "services.worker", "pull", name], **more)
+
+    def push(self, name: str, **more: str) -> None:
+        """One service behind functions-framework, on a port of its own that its subscriptions push to."""
+        port = free_port()
+        options = GoogleSettings(project=self.project, create=True, push=f"http://127.0.0.1:{port}")
+        opened = open_project(self.settings, options)
+        opened.bus.subscribe(name, discover()[name].hears)
+        opened.close()
+        words = ["--source", f"services/{name}/main.py", "--target", name]
+        here = ["--host", "127.0.0.1", "--port", str(port)]
+        framework = Path(sys.executable).with_name("functions-framework")
+        self.work(name, [str(framework), *words, *here], **more)
+        self._pushed_to[name] = port
+
+    def wait_for_doors(self) -> None:
+        """Until every service that is pushed to listens."""
+        for name, port in self._pushed_to.items():
+            self.wait(f"{name} listens", lambda port=port: listens(port), 120)
+
+    def reconcile(self, *names: str) -> None:
+        """What nobody pushes is looked after beside services that are pushed to."""
+        self.work("reconcile", [sys.executable, "-m", "services.worker", "reconcile", *names])
 
     def stop_workers(self) -> None:
         """SIGTERM to all of them; each must end well, with nothing in hand."""

@@ -41,3 +41,13 @@ def test_pull_workers(installation: GoogleInstallation, repository: Repository) 
         installation.pull(name)
     ends.check(installation, Sent(run=repository.send()))
     installation.stop_workers()
+
+
+def test_pushed_to_functions_framework(installation: GoogleInstallation, repository: Repository) -> None:
+    for name in discover():
+        installation.push(name)
+    installation.reconcile(*discover())
+    installation.up(KUZNIA_SERVICES="none")
+    installation.wait_for_doors()
+    ends.check(installation, Sent(run=repository.send()))
+    installation.stop_workers()

@@ -72,6 +72,18 @@ class ProcessCluster:
                 self._supervisor.watch(layout)
             self._supervisor.start()
 
+    def refresh(self) -> None:
+        """Look after what other processes have applied or stopped meanwhile; for who supervises beside them.
+
+        Raises OSError where the disk cannot be read.
+        """
+        with self._lock:
+            if self._supervisor is None:
+                return
+            for layout in spec.applied(self._root):
+                if state.load(layout).phase not in state.FINISHED:
+                    self._supervisor.watch(layout)
+
     def close(self, *, stop_workloads: bool) -> None:
         """Supervise no more. stop_workloads: SIGTERM, grace, SIGKILL; the next `start` starts them again."""
         with self._lock:
