@@ -17,7 +17,11 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {
     "Write and train": {
         "new": "experiment",
         "check": "experiment",
+    },
+    "Connect": {
         "hook": "hook",
+        "senders": "senders",
+        "webhooks": "webhooks",
     },
     "Run the platform": {
         "up": "up",
