@@ -12,6 +12,7 @@ from typing import Any
 from events.envelope import Event
 from shared.lifecycle import TRANSITIONS
 from shared.local.cluster.state import FINISHED
+from shared.ports.bus import DeadLetter
 from shared.ports.cluster import Workload
 from shared.reaction import Commit, Perform, Publish
 from shared.record import Do, Record, Say
@@ -31,6 +32,7 @@ SAID_ONCE = frozenset(
         "deployment-failed",
     }
 )
+FAILED = ("Retry:", "Unknown:", "Conflict:")  # how the cause of a dead letter begins that was not refused
 RUN_ENDS = frozenset({"REJECTED", "SUCCEEDED", "FAILED"})
 RUNNING = frozenset({"starting", "ready", "live"})
 
@@ -170,7 +172,7 @@ class Checks:
         if not call.cause:
             raise Violation("I5: a dead letter without a cause")
         tried = call.delivery.attempt >= self._world.settings.max_attempts
-        if call.cause.startswith(("Retry:", "Unknown:", "Conflict:")) and not tried:
+        if call.cause.startswith(FAILED) and not tried:
             raise Violation(f"I9: {call.delivery.service} gave up after {call.delivery.attempt} attempts")
         if not self._justified(call.cause, call.delivery):
             raise Violation(f"I9: {call.delivery.service} gave up {call.delivery.event.name}: {call.cause}")
@@ -213,11 +215,15 @@ class Checks:
 
     # --- at rest
 
+    def refused(self, letter: DeadLetter) -> bool:
+        """Whether people asked for what cannot be, and were told so; a word that only failed is redriven."""
+        return letter.event.id in self.refusable and not letter.cause.startswith(FAILED)
+
     def at_rest(self) -> None:
         for entry in self._world.bus.pending():
             raise Violation(f"I5: {entry.event.name} was never handled by {entry.service}")
         for letter in self._world.bus.dead_letters():
-            if letter.event.id not in self.refusable:
+            if not self.refused(letter):
                 raise Violation(f"I5: {letter.service} can never handle {letter.event.name}: {letter.cause}")
         for record in self._world.store.records.values():
             if record.outbox:

@@ -170,8 +170,6 @@ MUTANTS: tuple[Mutant, ...] = (
         "services.training.effects:effects", "return [Speech(started, record.key)]", "return []")),
     mutant("silent job waited for", "a training job that ended without a word is waited for, for ever", (
         f"{TRAINING}:_workload", "if record.status", "if True or record.status")),
-    mutant("late word ignored", "what the pod says after the cluster spoke does not count", (
-        f"{TRAINING}:_finished", 'over = finished.outcome == "succeeded" and record.status == "FAILED"', "over = False")),
     mutant("retry under the old name", "a retried run asks for the job that has failed", (
         f"{TRAINING}:_retried", 'workload_name("train", request.run_id, str(len(retries) + 1))',
         'workload_name("train", request.run_id)')),

@@ -246,7 +246,7 @@ class People:
         self._look()
         acted = len(self._world.bus.events) > before
         for letter in self._world.bus.dead_letters():
-            if letter.event.id not in self._world.checks.refusable:
+            if not self._world.checks.refused(letter):
                 self._world.tell(f"redrive of {letter.event.name} for {letter.service}: {letter.cause}")
                 acted |= self._world.bus.redrive(letter.event.id, letter.service)
         for record in [] if self._impatient else self._waiting():
