@@ -251,10 +251,12 @@ class TestEngine:
         desk.live(V1)
         assert desk.engine(V1, phase) is None
 
-    def test_ready_twice_while_it_waits_for_a_gate_is_once(self, desk: Desk):
+    def test_ready_again_elsewhere_before_it_went_live_it_is_found_there(self, desk: Desk):
         desk.hear(registered(V1))
         desk.ready(V1)
-        assert desk.ready(V1) is None
+        desk.ready(V1)
+        assert (desk.state(V1), desk.data["versions"][V1]["address"]) == ("ready", "127.0.0.1:41002")
+        assert names(desk.gates(V1)) == ["ModelDeployed 1.0.0"]
 
     def test_of_a_release_that_is_no_more_nothing_follows(self, desk: Desk):
         desk.live(V1)

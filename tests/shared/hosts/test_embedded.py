@@ -15,7 +15,7 @@ import pytest
 from events.catalog import encode
 from events.envelope import Event
 from events.rollback_requested import RollbackRequested
-from shared.errors import KuzniaError, Reject, Retry, Unknown
+from shared.errors import Reject, Retry, Unknown
 from shared.hosts.embedded import THREADS, WAIT_SECONDS, EmbeddedHost
 from shared.local import LocalPorts, open_ports
 from shared.ports.bus import Query
@@ -389,12 +389,3 @@ def test_two_hosts_on_one_home_do_each_thing_once(house: House):
     host.close()
     other.close()
     assert house.toy.made == Counter(names)
-
-
-def test_errors_of_ours_are_the_four_words():
-    assert {error.__name__ for error in KuzniaError.__subclasses__()} == {
-        "Retry",
-        "Reject",
-        "Conflict",
-        "Unknown",
-    }
