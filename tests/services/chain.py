@@ -192,7 +192,9 @@ class World:
         self.clock = ManualClock()
         self.store = MemoryStore()
         self.bus = MemoryBus(self.clock)
-        self.services = {name: one for name, one in discover().items() if one.says}  # the others only tell outsiders
+        self.services = {
+            name: one for name, one in discover().items() if one.says
+        }  # the others only tell outsiders
         self.cluster = FakeCluster(self)
         self.ports = Ports(
             store=self.store,
