@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from services.discovery import discover
 from services.servers import Servers, address, bind
@@ -70,14 +71,20 @@ def reconcile(services: Mapping[str, Service], environ: Mapping[str, str]) -> No
     try:
         _announce(f"reconciling {', '.join(services)}")
         while not stop.wait(settings.reconcile_seconds):
-            try:
-                for fault in driver.run(sweep(services, settings.reconcile_seconds)):
-                    log.warning("sweep of %s", fault)
-                opened.bus.resend(services)
-            except KuzniaError as error:
-                log.error("%s", error)
+            _reconcile_once(driver, services, opened, settings.reconcile_seconds)
     finally:
         opened.close()
+
+
+def _reconcile_once(
+    driver: Driver, services: Mapping[str, Service], opened: Any, quiet_seconds: float
+) -> None:
+    try:
+        for fault in driver.run(sweep(services, quiet_seconds)):
+            log.warning("sweep of %s", fault)
+        opened.bus.resend(services)
+    except KuzniaError as error:
+        log.error("%s", error)
 
 
 def subscribe(services: Mapping[str, Service], environ: Mapping[str, str]) -> None:
