@@ -1,0 +1,82 @@
+"""What Terraform would make inside the cluster, of what it made around it."""
+
+from __future__ import annotations
+
+import pytest
+
+from services.discovery import discover
+from tests.infra.conftest import Make
+from tests.infra.roots import DIGEST, Plan, email, of, one, taken
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def cluster(terraform: Make, apart: Plan) -> Plan:
+    return terraform("cluster").plan("minimal", image=DIGEST, artifacts="gs://bucket", **taken(apart))
+
+
+def test_a_part_runs_as_its_account_without_privileges(cluster: Plan, apart: Plan):
+    parts = of(cluster, "kubernetes_deployment_v1.part")
+    assert set(parts) == {*discover(), "front"}
+    for name, value in parts.items():
+        (pod,) = value["spec"][0]["template"][0]["spec"]
+        assert pod["service_account_name"] == name
+        assert pod["security_context"][0]["run_as_non_root"]
+        (container,) = pod["container"]
+        assert container["security_context"][0]["read_only_root_filesystem"]
+        assert container["security_context"][0]["capabilities"] == [{"add": None, "drop": ["ALL"]}]
+        account = one(cluster, "kubernetes_service_account_v1.part", name)["metadata"][0]["annotations"]
+        expected = email(apart, "part", name)
+        assert account == {"iam.gke.io/gcp-service-account": expected}
+
+
+def test_commands_are_those_of_the_code(cluster: Plan):
+    commands = {
+        name: value["spec"][0]["template"][0]["spec"][0]["container"][0]["command"][2:]
+        for name, value in of(cluster, "kubernetes_deployment_v1.part").items()
+    }
+    front = commands.pop("front")
+    assert front == ["kuznia", "up"]
+    assert commands == {name: ["python", "-m", "services.worker", "pull", name] for name in discover()}
+
+
+def test_a_tenant_has_two_closed_namespaces(cluster: Plan):
+    spaces = {"team-x", "team-x-api", "team-y", "team-y-api"}
+    assert set(of(cluster, "kubernetes_namespace_v1.tenant")) == spaces
+    for kind in (
+        "network_policy_v1.tenant",
+        "resource_quota_v1.tenant",
+        "limit_range_v1.tenant",
+        "role_v1.launch",
+    ):
+        assert set(of(cluster, f"kubernetes_{kind}")) == spaces
+    for value in of(cluster, "kubernetes_namespace_v1.tenant").values():
+        assert value["metadata"][0]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+    for value in of(cluster, "kubernetes_network_policy_v1.tenant").values():
+        assert value["spec"][0]["policy_types"] == ["Ingress", "Egress"]
+
+
+def test_who_launches_is_bound_in_namespaces_of_tenants_and_with_no_wildcard(cluster: Plan):
+    bound = {name.split("/")[0] for name in of(cluster, "kubernetes_role_binding_v1.launch")}
+    assert bound == {"training", "validation", "deployment", "front"}
+    rules = [rule for value in of(cluster, "kubernetes_role_v1.launch").values() for rule in value["rule"]]
+    assert rules
+    assert "*" not in {
+        word for rule in rules for field in ("api_groups", "resources", "verbs") for word in rule[field]
+    }
+
+
+def test_with_push_only_the_front_runs_in_the_cluster(terraform: Make, apart: Plan):
+    plan = terraform("cluster").plan(
+        "minimal", image=DIGEST, artifacts="gs://bucket", delivery="push", **taken(apart)
+    )
+    assert set(of(plan, "kubernetes_deployment_v1.part")) == {"front"}
+
+
+def test_a_secret_in_the_environment_is_refused(terraform: Make, apart: Plan):
+    done = terraform("cluster").try_plan(
+        "minimal", image=DIGEST, artifacts="gs://b", environment={"HF_TOKEN": "x"}, **taken(apart)
+    )
+    assert done.returncode == 1
+    assert "A secret must not stand in environment" in " ".join(done.stderr.replace("│", "").split())

@@ -1,0 +1,272 @@
+"""What Terraform would make: judged by the real program, on the schemas of the pinned providers."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+
+import pytest
+
+from events.catalog import definitions
+from services.discovery import discover
+from tests.infra.conftest import Make
+from tests.infra.roots import TENANTS, TERRAFORM, Plan, Terraform, member, of, one, roles
+
+LONGEST_ACCOUNT = 30
+pytestmark = pytest.mark.slow
+
+
+def test_everything_is_formatted(terraform_program: str):
+    words = [terraform_program, "fmt", "-check", "-recursive", "-diff"]
+    done = subprocess.run(words, cwd=TERRAFORM, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("module", ["", "cluster"])
+def test_it_is_valid(terraform: Make, module: str):
+    done = terraform(module).run("validate", "-json")
+    report = json.loads(done.stdout)
+    assert report["valid"], json.dumps(report["diagnostics"], indent=1)
+
+
+def test_what_is_not_valid_is_seen(terraform: Make):
+    broken = terraform("")
+    pubsub = broken.root / "pubsub.tf"
+    pubsub.write_text(pubsub.read_text().replace("ack_deadline_seconds ", "ack_deadline_secs "))
+    report = json.loads(broken.run("validate", "-json").stdout)
+    assert not report["valid"]
+    assert "ack_deadline_secs" in json.dumps(report["diagnostics"])
+
+
+def test_every_event_has_a_topic(together: Plan):
+    assert set(of(together, "google_pubsub_topic.event")) == set(definitions())
+
+
+def test_every_heard_event_has_a_subscription_with_dead_letters(together: Plan):
+    heard = of(together, "google_pubsub_subscription.heard")
+    assert set(heard) == {
+        f"{name}.{event}" for name, service in discover().items() for event in service.hears
+    }
+    for name, value in heard.items():
+        service, event = name.split(".")
+        (policy,) = value["dead_letter_policy"]
+        assert policy["dead_letter_topic"] == f"google_pubsub_topic/{service}.dead"
+        assert value["topic"] == f"google_pubsub_topic/{event}"
+        assert value["enable_message_ordering"]
+        assert value["push_config"] == []
+
+
+def test_dead_letters_are_kept(together: Plan):
+    dead = of(together, "google_pubsub_subscription.dead")
+    assert set(dead) == set(discover()) == set(of(together, "google_pubsub_topic.dead"))
+    assert {value["topic"] for value in dead.values()} == {
+        f"google_pubsub_topic/{name}.dead" for name in dead
+    }
+
+
+def test_pubsub_itself_may_forward_dead_letters(together: Plan):
+    forwards = of(together, "google_pubsub_topic_iam_member.forwards")
+    takes = of(together, "google_pubsub_subscription_iam_member.forwards")
+    assert set(forwards) == set(discover())
+    assert set(takes) == set(of(together, "google_pubsub_subscription.heard"))
+    for value in (*forwards.values(), *takes.values()):
+        assert value["member"] == "serviceAccount:service-123456789012@gcp-sa-pubsub.iam.gserviceaccount.com"
+
+
+def test_apart_a_service_may_do_what_it_says_and_hears_and_nothing_else(apart: Plan):
+    for name, service in discover().items():
+        found = roles(apart, member(apart, "part", name))
+        assert {on for role, on in found if role == "roles/pubsub.publisher"} == {
+            f"google_pubsub_topic/{event}" for event in service.says
+        }
+        assert {on for role, on in found if role == "roles/pubsub.subscriber"} == {
+            f"google_pubsub_subscription/{name}.{word}" for word in (*service.hears, "dead")
+        }
+
+
+def test_only_what_launches_finds_the_cluster(apart: Plan):
+    assert set(of(apart, "google_project_iam_member.launches")) == {
+        "training",
+        "validation",
+        "deployment",
+        "front",
+    }
+
+
+def test_together_one_account_has_it_all(together: Plan):
+    found = roles(together, member(together, "part", "platform"))
+    assert {on for role, on in found if role == "roles/pubsub.publisher"} == {
+        f"google_pubsub_topic/{event}" for event in definitions()
+    }
+    assert set(of(together, "google_service_account.part")) == {"platform"}
+
+
+def test_the_registry_is_one_database_for_everybody(apart: Plan):
+    grants = [
+        *of(apart, "google_project_iam_member.registry").values(),
+        *of(apart, "google_project_iam_member.ledger").values(),
+    ]
+    assert grants
+    for value in grants:
+        assert value["condition"][0]["expression"] == (
+            'resource.name == "projects/my-kuznia-project/databases/(default)"'
+        )
+
+
+@pytest.mark.parametrize(
+    ("kind", "role"), [("trainer", "roles/storage.objectUser"), ("engine", "roles/storage.objectViewer")]
+)
+def test_a_tenant_sees_its_own_prefix(apart: Plan, kind: str, role: str):
+    for tenant in TENANTS:
+        value = one(apart, f"google_storage_bucket_iam_member.{kind}", tenant)
+        assert (value["role"], value["member"]) == (
+            role,
+            member(apart, kind, tenant),
+        )
+        places = re.findall(r"tenants/([^/]+)/", value["condition"][0]["expression"])
+        assert places == [tenant, tenant]
+
+
+def test_a_pod_says_what_pods_say(apart: Plan):
+    said = {name for name, value in of(apart, "google_pubsub_topic_iam_member.tenant_says").items() if value}
+    pods = {"training-progressed", "checkpoint-written", "training-finished", "evaluation-finished"}
+    assert said == {f"{tenant}/{event}" for tenant in TENANTS for event in pods}
+    engine = roles(apart, member(apart, "engine", "team-x"))
+    assert {role for role, _ in engine} == {"roles/storage.objectViewer"}
+
+
+@pytest.mark.parametrize("name", ["together", "apart", "pushed"])
+def test_no_role_is_broad_and_nobody_is_public(name: str, request: pytest.FixtureRequest):
+    plan: Plan = request.getfixturevalue(name)
+    grants = [
+        value for value in plan.values() if isinstance(value, dict) and "role" in value and "member" in value
+    ]
+    assert grants
+    for value in grants:
+        assert not re.search(r"roles/(owner|editor|viewer|.*[aA]dmin)$", value["role"]), value
+        assert value["member"] is None or not value["member"].startswith("all"), value
+
+
+@pytest.mark.parametrize("name", ["together", "apart", "pushed"])
+def test_names_are_short_enough(name: str, request: pytest.FixtureRequest):
+    plan: Plan = request.getfixturevalue(name)
+    accounts = [
+        value["account_id"]
+        for address, value in plan.items()
+        if address.startswith("google_service_account.")
+    ]
+    assert len(set(accounts)) == len(accounts)
+    assert [
+        account for account in accounts if not re.fullmatch(r"[a-z][-a-z0-9]{4,28}[a-z0-9]", account)
+    ] == []
+    for kind in (
+        "google_pubsub_topic.event",
+        "google_pubsub_subscription.heard",
+        "google_pubsub_subscription.dead",
+    ):
+        assert [topic for topic in of(plan, kind) if not re.fullmatch(r"[a-z][-a-z.]{2,254}", topic)] == []
+
+
+def test_the_longest_names_fit(platform: Terraform):
+    longest = "a" + "b" * 39
+    plan = platform.plan("minimal", name="k" * 12, tenants=[longest, longest[:-1] + "c"], layout="apart")
+    accounts = [
+        value["account_id"]
+        for address, value in plan.items()
+        if address.startswith("google_service_account.")
+    ]
+    assert len(set(accounts)) == len(accounts)
+    assert max(map(len, accounts)) <= LONGEST_ACCOUNT
+
+
+def test_buckets_are_closed_and_keep_what_was(together: Plan):
+    artifacts, audit = together["google_storage_bucket.artifacts"], together["google_storage_bucket.audit"]
+    for bucket in (artifacts, audit):
+        assert bucket["uniform_bucket_level_access"]
+        assert bucket["public_access_prevention"] == "enforced"
+        assert not bucket["force_destroy"]
+    assert artifacts["versioning"] == [{"enabled": True}]
+    assert audit["retention_policy"][0]["retention_period"] == 400 * 86400
+
+
+def test_nodes_are_private_and_guarded(apart: Plan):
+    cluster = apart["google_container_cluster.this"]
+    assert cluster["private_cluster_config"][0]["enable_private_nodes"]
+    assert cluster["datapath_provider"] == "ADVANCED_DATAPATH"
+    assert cluster["workload_identity_config"] == [{"workload_pool": "my-kuznia-project.svc.id.goog"}]
+    assert not cluster["control_plane_endpoints_config"][0]["ip_endpoints_config"][0]["enabled"]
+    assert cluster["enable_shielded_nodes"]
+    for pool in (
+        apart["google_container_node_pool.cpu"],
+        *of(apart, "google_container_node_pool.gpu").values(),
+    ):
+        (node,) = pool["node_config"]
+        assert node["workload_metadata_config"] == [{"mode": "GKE_METADATA"}]
+        assert node["shielded_instance_config"][0]["enable_integrity_monitoring"]
+
+
+def test_gpu_pools_go_down_to_nothing_and_are_spot(apart: Plan):
+    pools = of(apart, "google_container_node_pool.gpu")
+    assert set(pools) == {"l4", "a100"}
+    for pool in pools.values():
+        assert pool["autoscaling"][0]["total_min_node_count"] == 0
+        (node,) = pool["node_config"]
+        assert node["spot"]
+        assert node["taint"] == [{"key": "nvidia.com/gpu", "value": "present", "effect": "NO_SCHEDULE"}]
+
+
+def test_secrets_are_made_empty(apart: Plan):
+    assert set(of(apart, "google_secret_manager_secret.this")) == {"hf-token", "forge-token", "outbound-key"}
+    assert [address for address in apart if "secret_version" in address] == []
+    readers = of(apart, "google_secret_manager_secret_iam_member.tenant")
+    assert [value["member"] for value in readers.values()] == [member(apart, "trainer", "team-x")]
+
+
+def test_alerts_watch_dead_letters_age_and_findings(together: Plan):
+    policies = of(together, "google_monitoring_alert_policy.dead_letters") | {
+        name: together[f"google_monitoring_alert_policy.{name}"] for name in ("oldest_unacked", "doctor")
+    }
+    text = json.dumps(policies)
+    for name in discover():
+        assert name in text
+    for metric in ("num_undelivered_messages", "oldest_unacked_message_age", "kuznia_doctor_findings"):
+        assert metric in text
+
+
+def test_the_budget_is_made_where_there_is_an_account(together: Plan, apart: Plan):
+    assert "google_billing_budget.this[0]" not in together
+    assert apart["google_billing_budget.this[0]"]["amount"][0]["specified_amount"][0]["units"] == "2000"
+
+
+def test_push_goes_to_a_service_each_unwrapped_with_a_token(pushed: Plan):
+    assert set(of(pushed, "google_cloud_run_v2_service.service")) == set(discover())
+    for name, value in of(pushed, "google_pubsub_subscription.heard").items():
+        service = name.split(".")[0]
+        (push,) = value["push_config"]
+        assert push["push_endpoint"] == f"google_cloud_run_v2_service/kuznia-{service}/{service}"
+        assert push["no_wrapper"] == [{"write_metadata": True}]
+        assert push["oidc_token"][0]["service_account_email"] == "kuznia-push@project.iam.gserviceaccount.com"
+    for value in of(pushed, "google_cloud_run_v2_service.service").values():
+        assert value["ingress"] == "INGRESS_TRAFFIC_INTERNAL_ONLY"
+
+
+@pytest.mark.parametrize(
+    ("variables", "told"),
+    [
+        ({"project": "UPPER"}, "project must be a project id"),
+        ({"zones": ["us-east1-b"]}, "zones must name at least one zone"),
+        ({"tenants": ["Team X"]}, "A tenant has 1 to 40"),
+        ({"tenants": ["a", "a-api"]}, "namespaces would collide"),
+        ({"tenants": ["kube-x"]}, "are namespaces of others"),
+        ({"delivery": "push"}, "needs layout"),
+        ({"control_image": "repository/control:1"}, "a tag may be moved"),
+        ({"operators": ["allUsers"]}, "nobody public"),
+        ({"audit_retention_days": 30}, "audit_retention_days must be 183"),
+        ({"secrets": {"x": {"tenants": ["nobody"]}}}, "secrets names a tenant"),
+    ],
+)
+def test_a_wrong_variable_is_told(platform: Terraform, variables: dict[str, object], told: str):
+    done = platform.try_plan("minimal", **variables)
+    assert done.returncode == 1
+    assert told in " ".join(done.stderr.replace("│", "").split())
