@@ -49,6 +49,7 @@ class MemoryCluster:
     def __init__(self, world: Surroundings, created: Callable[[Workload], None]) -> None:
         self._world = world
         self._created = created
+        self._starts = 0  # every start of a server gets another port
         self.held: dict[str, Held] = {}
 
     def apply(self, workload: Workload) -> None:
@@ -98,8 +99,9 @@ class MemoryCluster:
     def _begin(self, held: Held) -> None:
         if held.stopped or held.state.phase != "pending":
             return
+        self._starts += 1
         server = held.workload.kind == "server"
-        address = f"127.0.0.1:{20000 + len(self.held)}" if server else ""
+        address = f"127.0.0.1:{20000 + self._starts}" if server else ""
         now = self._world.moment()
         held.state = verdict.began(held.workload, held.state, at=now.timestamp(), address=address, now=now)
         pod = held.pod = pod_of(held.workload, held.state.attempt, self._world)
@@ -123,7 +125,7 @@ class MemoryCluster:
             kind = self._world.faults.hit("pod.engine")
             if kind in EXIT_CODES:
                 self._world.at(
-                    600 * self._world.faults.draw(), lambda: self._ended(held, pod, EXIT_CODES[kind])
+                    600 * self._world.faults.draw() ** 3, lambda: self._ended(held, pod, EXIT_CODES[kind])
                 )
             return
         self._world.at(word, lambda: self._step(held, pod))

@@ -68,6 +68,8 @@ class Checks:
             raise Violation(f"I2: {new.key} went from revision {old.revision} to {new.revision}")
         if not set(old.inbox) <= set(new.inbox):
             raise Violation(f"I2: {new.key} forgot what it had heard")
+        if old.unheard and new.dead is None and new.inbox != old.inbox and old.unheard not in new.inbox:
+            raise Violation(f"death: {new.key} lives again, and what it died of was not heard")
         self._intents.update(intent.id for intent in new.outbox)
         if new.kind == "models":
             self._model(old, new)
@@ -247,11 +249,18 @@ class Checks:
             if event.name in SAID_ONCE and event.source != "/kuznia/people" and what in said:
                 raise Violation(f"twice: {event.name} of {event.subject} was said twice for one cause")
             said.add(what)
+            if event.name == "training-started":
+                self._claimed(event.data["model"])
         known = {event.id for event in self._world.bus.events}
         for event in self._world.bus.events:
             person = event.name == "model-deprecated" and event.source == "/kuznia/people"
             if event.cause not in known and event.name not in OUTSIDERS and not person:
                 raise Violation(f"I8: {event.name} {event.id} has no cause in the log")
+
+    def _claimed(self, model: dict[str, str]) -> None:
+        key = f"claims/{model['model_id']}@{model['version']}"
+        if self._world.store.load(key).data.get("run_id") != model["run_id"]:
+            raise Violation(f"claim: run {model['run_id']} is said to be trained, and {key} is another's")
 
     def _told(self) -> None:
         """Who asked for every event is told of every event, once, as far as outbound hears them."""
