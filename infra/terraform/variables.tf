@@ -219,6 +219,11 @@ variable "secrets" {
     condition     = alltrue([for secret in var.secrets : length(setsubtract(secret.tenants, var.tenants)) == 0])
     error_message = "secrets names a tenant that tenants does not."
   }
+
+  validation {
+    condition     = alltrue([for secret in var.secrets : length(setsubtract(secret.parts, keys(local.parts))) == 0])
+    error_message = "secrets names a part that there is not: platform where layout is together, else front and the services."
+  }
 }
 
 variable "alert_emails" {

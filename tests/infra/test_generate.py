@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -35,8 +38,10 @@ def test_a_stale_file_is_told(
     assert generate.main(["--check"]) == 0
 
 
-def test_names_are_those_that_the_bus_uses():
-    topics = pytest.importorskip("shared.google.topics", reason="needs the extra google")
+def test_names_are_those_that_the_bus_uses(capability: Callable[[str, bool, str], None]):
+    there = importlib.util.find_spec("google") and importlib.util.find_spec("google.cloud.pubsub_v1")
+    capability("google", bool(there), "the extra google")
+    topics = importlib.import_module("shared.google.topics")
     content = generate.catalog()["locals"]
     for name, pair in content["catalog_subscriptions"].items():
         assert name == topics.subscription_name(pair["service"], pair["event"])

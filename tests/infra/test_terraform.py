@@ -264,6 +264,7 @@ def test_push_goes_to_a_service_each_unwrapped_with_a_token(pushed: Plan):
         ({"operators": ["allUsers"]}, "nobody public"),
         ({"audit_retention_days": 30}, "audit_retention_days must be 183"),
         ({"secrets": {"x": {"tenants": ["nobody"]}}}, "secrets names a tenant"),
+        ({"secrets": {"x": {"parts": ["status"]}}}, "secrets names a part"),
     ],
 )
 def test_a_wrong_variable_is_told(platform: Terraform, variables: dict[str, object], told: str):
