@@ -5,11 +5,15 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import time
 from pathlib import Path
 
 import msgspec
 
 from shared.errors import Reject
+
+TRIES = 10
+PAUSE_SECONDS = 0.05
 
 
 class Endpoints(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,11 +31,9 @@ class HomeLock:
         home.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._note = home / "endpoints.json"
         self._descriptor = os.open(home / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _locked(self._descriptor):
             os.close(self._descriptor)
-            raise Reject(_held(home)) from None
+            raise Reject(_held(home))
 
     def announce(self, endpoints: Endpoints) -> None:
         """Tell other processes where we answer."""
@@ -45,6 +47,18 @@ class HomeLock:
         os.close(self._descriptor)
 
 
+def _locked(descriptor: int) -> bool:
+    """Whether the lock is ours; whoever only looks (`running`) holds it for a moment, so one try is not enough."""
+    for _ in range(TRIES):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(PAUSE_SECONDS)
+        else:
+            return True
+    return False
+
+
 def running(home: Path) -> Endpoints | None:
     """Where the platform of this home answers, if one runs."""
     lock, note = home / "lock", home / "endpoints.json"
@@ -54,8 +68,16 @@ def running(home: Path) -> Endpoints | None:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
-            return msgspec.convert(json.loads(note.read_text()), Endpoints)
+            return _read(note)
     return None
+
+
+def _read(note: Path) -> Endpoints | None:
+    """What the note says; None where its platform was just leaving."""
+    try:
+        return msgspec.convert(json.loads(note.read_text()), Endpoints)
+    except FileNotFoundError:
+        return None
 
 
 def _held(home: Path) -> str:
