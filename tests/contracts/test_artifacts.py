@@ -19,10 +19,11 @@ from shared.errors import Reject, Retry
 from shared.local import artifacts as module
 from shared.local.artifacts import UNFINISHED, DirectoryArtifacts
 from shared.ports.artifacts import Artifacts, Stored
+from shared.storage.open import open_artifacts
 
-ADAPTERS: dict[str, Callable[[Path], Artifacts]] = {
-    "directory": lambda folder: DirectoryArtifacts(folder / "store"),
-}
+REMOTE = ["gcs", "s3", "artifactory"]  # fixtures of tests/emulators.py, each the URL of an empty store
+ADAPTERS = ["directory", *(pytest.param(name, marks=pytest.mark.slow) for name in REMOTE)]
+Maker = Callable[[Path], Artifacts]
 BAD_PATHS = [
     "", "/etc/passwd", "../x", "a/../b", "a/./b", "a//b", "a/", "a\0b", "a\nb", "a/" + "x" * 256,
     "/".join(["abcdefgh"] * 200),
@@ -33,9 +34,17 @@ def stored(path: str, content: bytes) -> Stored:
     return Stored(path=path, size=len(content), digest="sha256:" + hashlib.sha256(content).hexdigest())
 
 
+def maker(request: pytest.FixtureRequest, adapter: str) -> Maker:
+    """Opens the adapter's store that belongs to a folder of this machine."""
+    if adapter == "directory":
+        return lambda folder: DirectoryArtifacts(folder / "store")
+    url = request.getfixturevalue(adapter)
+    return lambda folder: open_artifacts(f"{url}/{hashlib.sha256(str(folder).encode()).hexdigest()[:12]}")
+
+
 @pytest.fixture(params=ADAPTERS)
 def artifacts(request: pytest.FixtureRequest, tmp_path: Path) -> Artifacts:
-    return ADAPTERS[request.param](tmp_path)
+    return maker(request, request.param)(tmp_path)
 
 
 @pytest.fixture
@@ -248,10 +257,11 @@ def below(path: str, prefix: str) -> bool:
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS)
-def test_machine(adapter: str) -> None:
-    machine = type("Machine", (ArtifactsMachine,), {"make": staticmethod(ADAPTERS[adapter])})
+def test_machine(request: pytest.FixtureRequest, adapter: str) -> None:
+    machine = type("Machine", (ArtifactsMachine,), {"make": staticmethod(maker(request, adapter))})
     run = machine.TestCase
-    run.settings = settings(max_examples=30, stateful_step_count=25, deadline=None, derandomize=True)
+    examples = 30 if adapter == "directory" else 6
+    run.settings = settings(max_examples=examples, stateful_step_count=25, deadline=None, derandomize=True)
     run("runTest").runTest()
 
 

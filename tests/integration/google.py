@@ -15,6 +15,7 @@ from services.discovery import discover
 from shared import profiles
 from shared.google.assembly import open_project
 from shared.google.settings import GoogleSettings
+from tests.emulators import listens
 from tests.integration.installation import Installation
 
 LEASE_SECONDS = "10"
@@ -25,12 +26,6 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def listens(port: int) -> bool:
-    """Whether somebody takes connections there."""
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 class GoogleInstallation(Installation):
