@@ -1,6 +1,7 @@
 # Every target is a function of infra/targets.py; `make help` lists them, ARGS goes to the command behind it.
 PYTHON ?= python3
-TARGETS := demo test check trainer bench-lifecycle bench-bus torture simulate mutants up clean
+export PROFILE
+TARGETS := demo test check contracts trainer bench-lifecycle bench-events bench-startup bench-bus torture simulate mutants up clean
 
 .PHONY: help $(TARGETS)
 help $(TARGETS):

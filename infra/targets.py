@@ -12,14 +12,19 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from shared.errors import Reject
 from shared.forge import steps
+from shared.google.emulators import Emulators
 
 ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 PINS = ROOT / "infra" / "pins" / "control.txt"
+CLOUD_PINS = ROOT / "infra" / "pins" / "google.txt"
 STAMP = VENV / "kuznia.json"
+CLOUD_STAMP = VENV / "kuznia-clouds.json"
 BUILD = ("hatchling", "editables")  # installed first, so that our own build is pinned too
+EXTRAS = ".[google,s3,fakes]"  # clients of clouds, and what stands in for those in tests
 GIGABYTES_NEEDED = 0.5
 STATIC = {
     "ruff check": ["ruff", "check", "."],
@@ -64,6 +69,19 @@ def _make_venv(wanted: dict[str, str]) -> None:
     STAMP.write_text(json.dumps(wanted), encoding="utf-8")
 
 
+def clouds() -> None:
+    """Install the clients of clouds and their fakes beside the rest, once. Raises StepFailed."""
+    inputs = (PINS.read_bytes(), CLOUD_PINS.read_bytes(), (ROOT / "pyproject.toml").read_bytes())
+    wanted = hashlib.sha256(b"".join(inputs)).hexdigest()
+    if CLOUD_STAMP.exists() and CLOUD_STAMP.read_text(encoding="utf-8") == wanted:
+        return
+    with steps.lock(ROOT / "pyproject.toml"), steps.step("clients of clouds, and their fakes") as line:
+        pip = [str(PYTHON), "-m", "pip", "install", "--no-input", "--progress-bar=off"]
+        pins = ["-c", str(PINS), "-c", str(CLOUD_PINS), "--no-build-isolation"]
+        steps.run([*pip, *pins, "-e", EXTRAS], log=VENV / "pip-clouds.log", note=line.tell)
+    CLOUD_STAMP.write_text(wanted, encoding="utf-8")
+
+
 def _usable(wanted: dict[str, str]) -> bool:
     """Whether the `.venv` that is there can be installed into: it works, and was made here, by this Python."""
     made = _read_stamp()
@@ -100,17 +118,49 @@ def trainer(_: Sequence[str] = ()) -> int:
 
 
 def demo(arguments: Sequence[str]) -> int:
-    """From a commit to an answering model, told as a story (about 5 minutes)."""
-    return trainer() or _become([VENV / "bin" / "kuznia", "demo", *arguments])
+    """From a commit to an answering model, told as a story (about 5 minutes); PROFILE=emulators: on Google's."""
+    return trainer() or _on_profile([str(VENV / "bin" / "kuznia"), "demo", *arguments])
 
 
 def up(arguments: Sequence[str]) -> int:
-    """Start the platform here, and keep it running."""
-    return trainer() or _become([VENV / "bin" / "kuznia", "up", *arguments])
+    """Start the platform here, and keep it running; PROFILE=emulators: on Google's."""
+    return trainer() or _on_profile([str(VENV / "bin" / "kuznia"), "up", *arguments])
+
+
+def _on_profile(command: Sequence[str]) -> int:
+    """Run it on the profile that PROFILE names: `local` (or nothing), or `emulators`."""
+    profile = os.environ.get("PROFILE") or "local"
+    if profile == "local":
+        return _become(command)
+    if profile != "emulators":
+        raise steps.StepFailed(f"PROFILE is {profile!r}; it should be local or emulators")
+    clouds()
+    with Emulators(VENV / "emulators") as running:
+        own = {"KUZNIA_PROFILE": "gcp", "GOOGLE_CLOUD_PROJECT": f"kuznia-{os.getpid()}"}
+        return subprocess.call(list(command), env={**os.environ, **running.environment, **own})
+
+
+def contracts(arguments: Sequence[str]) -> int:
+    """Hold every adapter against its port's contract: local parts, the official emulators, the fakes."""
+    clouds()
+    return _pytest(["tests/contracts", "tests/shared/google", "tests/shared/storage", *arguments])
+
+
+def bench_events(arguments: Sequence[str]) -> int:
+    """CPU an event behind functions-framework, our light HTTP host, and raw ASGI, in one run."""
+    clouds()
+    return _become([PYTHON, "-m", "benchmarks.events", *arguments])
+
+
+def bench_startup(arguments: Sequence[str]) -> int:
+    """What a service's imports cost beside those of the clients that it needs."""
+    clouds()
+    return _become([PYTHON, "-m", "benchmarks.startup", *arguments])
 
 
 def check(arguments: Sequence[str]) -> int:
     """Lint, types, import contracts and the quick tests (under 2 minutes)."""
+    clouds()
     found = [_static(label, words) for label, words in STATIC.items()]
     found.append(_pytest(["-n", "2", "-m", QUICK, *arguments]))
     return int(any(found))
@@ -175,7 +225,10 @@ TARGETS: dict[str, Target] = {
     "test": test,
     "check": check,
     "trainer": trainer,
+    "contracts": contracts,
     "bench-lifecycle": bench_lifecycle,
+    "bench-events": bench_events,
+    "bench-startup": bench_startup,
     "bench-bus": bench_bus,
     "torture": torture,
     "simulate": simulate,
@@ -221,7 +274,7 @@ def main(arguments: Sequence[str]) -> int:
         if name not in _WITHOUT_VENV:
             prepare()
         return TARGETS[name](rest)
-    except (steps.StepFailed, OSError) as error:
+    except (steps.StepFailed, Reject, OSError) as error:
         sys.stderr.write(f"✗ {steps.explain(error)}\n")
         return 1
     except KeyboardInterrupt:

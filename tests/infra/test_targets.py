@@ -6,6 +6,7 @@ import shutil
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar, Self
 
 import pytest
 
@@ -45,6 +46,9 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     monkeypatch.setattr(targets, "PYTHON", tmp_path / ".venv" / "bin" / "python")
     monkeypatch.setattr(targets, "STAMP", tmp_path / ".venv" / "kuznia.json")
     monkeypatch.setattr(targets, "PINS", tmp_path / "control.txt")
+    monkeypatch.setattr(targets, "CLOUD_PINS", tmp_path / "google.txt")
+    monkeypatch.setattr(targets, "CLOUD_STAMP", tmp_path / ".venv" / "kuznia-clouds.json")
+    (tmp_path / "google.txt").write_text("tongs==1\n")
     monkeypatch.setattr(targets, "_works", Path.exists)
     monkeypatch.setattr(steps, "run", made.run)
     return made
@@ -104,12 +108,62 @@ def test_one_that_was_moved_here_is_made_anew(machine: Machine, monkeypatch: pyt
     assert not (targets.VENV / "old").exists()
 
 
+def test_clients_of_clouds_are_installed_once_and_again_for_other_pins(machine: Machine) -> None:
+    targets.prepare()
+    before = len(machine.ran)
+    targets.clouds()
+    targets.clouds()
+    assert [targets.EXTRAS in line for line in machine.ran[before:]] == [True]
+    targets.CLOUD_PINS.write_text("tongs==2\n")
+    targets.clouds()
+    assert len(machine.ran) == before + 2
+
+
+def test_clients_of_clouds_that_failed_are_not_taken_for_whole(machine: Machine) -> None:
+    targets.prepare()
+    machine.fails = targets.EXTRAS
+    with pytest.raises(steps.StepFailed):
+        targets.clouds()
+    machine.fails = ""
+    targets.clouds()
+    assert targets.CLOUD_STAMP.exists()
+
+
+def test_an_unknown_profile_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROFILE", "moon")
+    with pytest.raises(steps.StepFailed, match="PROFILE is 'moon'; it should be local or emulators"):
+        targets._on_profile(["true"])
+
+
+def test_the_profile_emulators_runs_beside_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    class Running:
+        environment: ClassVar = {"PUBSUB_EMULATOR_HOST": "127.0.0.1:1"}
+
+        def __enter__(self) -> Self:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            (tmp_path / "ended").touch()
+
+    monkeypatch.setenv("PROFILE", "emulators")
+    monkeypatch.setattr(targets, "clouds", lambda: None)
+    monkeypatch.setattr(targets, "Emulators", lambda _: Running())
+    script = 'test "$KUZNIA_PROFILE $PUBSUB_EMULATOR_HOST" = "gcp 127.0.0.1:1" && exit 7'
+    assert targets._on_profile(["sh", "-c", script]) == 7
+    assert (tmp_path / "ended").exists()
+
+
 def test_clean_removes_what_is_of_this_checkout(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
     targets.prepare()
     (targets.ROOT / ".kuznia").mkdir()
     (targets.ROOT / "src").mkdir()
     assert targets.main(["clean"]) == 0
-    assert sorted(path.name for path in targets.ROOT.iterdir()) == ["control.txt", "pyproject.toml", "src"]
+    assert sorted(path.name for path in targets.ROOT.iterdir()) == [
+        "control.txt",
+        "google.txt",
+        "pyproject.toml",
+        "src",
+    ]
     assert capsys.readouterr().out.count("removed") == 2
 
 
@@ -126,6 +180,7 @@ def test_check_tells_all_faults_and_fails(machine: Machine, monkeypatch: pytest.
         asked.append(label)
         return int(label == "mypy")
 
+    monkeypatch.setattr(targets, "clouds", lambda: None)
     monkeypatch.setattr(targets, "_static", static)
     monkeypatch.setattr(targets, "_pytest", lambda words: asked.append(words[3]) or 0)
     assert targets.check([]) == 1
@@ -145,3 +200,11 @@ def test_every_dependency_is_pinned_and_nothing_names_a_host() -> None:
 def test_the_makers_tools_are_in_the_environment() -> None:
     for words in targets.STATIC.values():
         assert shutil.which(words[0], path=str(targets.PYTHON.parent)), words[0]
+
+
+def test_the_clouds_extras_are_pinned_too() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    wanted = [word for name in ("google", "s3", "fakes") for word in extras[name]]
+    names = {word.split(">")[0].split("=")[0].split("[")[0].lower() for word in wanted}
+    pins = "".join((ROOT / "infra" / "pins" / f"{name}.txt").read_text() for name in ("control", "google"))
+    assert names <= {line.split("==")[0].lower() for line in pins.split()}
