@@ -72,6 +72,11 @@ resource "google_container_cluster" "this" {
     }
   }
 
+  # Secrets are mounted into pods as files, by the rights of the pod's own account.
+  secret_manager_config {
+    enabled = true
+  }
+
   logging_config {
     enable_components = ["SYSTEM_COMPONENTS", "WORKLOADS"]
   }
@@ -107,9 +112,11 @@ resource "google_container_node_pool" "cpu" {
   cluster        = google_container_cluster.this.id
   node_locations = var.zones
 
+  # One at least, for the cluster's own pods; over all zones together.
   autoscaling {
-    min_node_count = 0
-    max_node_count = var.cpu_max_nodes
+    total_min_node_count = 1
+    total_max_node_count = var.cpu_max_nodes
+    location_policy      = "BALANCED"
   }
 
   management {

@@ -148,7 +148,7 @@ variable "cpu_machine_type" {
 }
 
 variable "cpu_max_nodes" {
-  description = "Most nodes of the CPU pool, in each of the zones."
+  description = "Most nodes of the CPU pool, over all zones together."
   type        = number
   default     = 3
 
