@@ -114,6 +114,24 @@ def test_the_registry_is_one_database_for_everybody(apart: Plan):
         )
 
 
+def test_every_composite_index_is_made(together: Plan):
+    asked = json.loads((TERRAFORM.parent / "firestore.indexes.json").read_text())
+    wanted = [
+        (index["collectionGroup"], [(field["fieldPath"], field.get("order")) for field in index["fields"]])
+        for index in asked["indexes"]
+    ]
+    made = [
+        (value["collection"], [(field["field_path"], field["order"]) for field in value["fields"]])
+        for value in of(together, "google_firestore_index.this").values()
+    ]
+    assert wanted
+    assert sorted(made) == sorted(wanted)
+    bare = {(entry["collectionGroup"], entry["fieldPath"]) for entry in asked["fieldOverrides"]}
+    found = of(together, "google_firestore_field.unindexed").values()
+    assert {(value["collection"], value["field"]) for value in found} == bare
+    assert all(value["index_config"] == [{"indexes": []}] for value in found)
+
+
 @pytest.mark.parametrize(
     ("kind", "role"), [("trainer", "roles/storage.objectUser"), ("engine", "roles/storage.objectViewer")]
 )
