@@ -122,6 +122,8 @@ class PubSubBus:
         message = self._lending.let_go(delivery)
         if message:
             self._room.put(lane(delivery), message, after)
+        else:
+            self._room.expect(lane(delivery), after)
         return put_off
 
     def bury(self, delivery: Delivery, cause: str) -> bool:
@@ -279,13 +281,15 @@ class PubSubBus:
         return None
 
     def _settled(self, delivery: Delivery, counted: bool) -> bool:
-        """Its message is done with, unless the lease had run out: then the lane may have work still."""
+        """Its message is done with, unless the lease had run out; without one, what comes next may have none either."""
         message: Message | None = self._lending.let_go(delivery)
         if message and counted:
             message.ack()
+            self._room.wake(lane(delivery))
         elif message:
             self._room.put(lane(delivery), message)
-        self._room.wake(lane(delivery))
+        else:
+            self._room.expect(lane(delivery))
         return counted
 
     def _require_open(self) -> None:

@@ -60,6 +60,13 @@ class Room:
         if not keep:
             message.nack()
 
+    def expect(self, lane: Lane, after: float = 0) -> None:
+        """Work that is known of without a message, in so many seconds; what is further away, others remind of."""
+        with self._news:
+            if self._open and after <= HELD_SECONDS:
+                self._lanes.setdefault(lane, _Waiting()).look_at = time.monotonic() + after
+                self._tell(lane)
+
     def take(self) -> Lane | None:
         """A lane worth a look, which is then nobody else's until `done`."""
         now = time.monotonic()
@@ -100,7 +107,7 @@ class Room:
             waiting = self._lanes.get(lane)
             if waiting is None:
                 return None
-            message = waiting.messages.pop(0)
+            message = waiting.messages.pop(0) if waiting.messages else None
             if not waiting.messages:
                 del self._lanes[lane]
             return message

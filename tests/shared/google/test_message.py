@@ -1,0 +1,51 @@
+"""Events as messages: binary mode, there and back."""
+
+from __future__ import annotations
+
+from datetime import timedelta, timezone
+
+import pytest
+
+from events.envelope import EnvelopeError
+from shared.google import message
+from tests.contracts.adapters import event
+from tests.memory import START
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        event(1, traceparent="00-aa-bb-01", cause="e-0", data={"text": "żółw", "n": [1, 2.5, None]}),
+        event(2, subject="", time=START.astimezone(timezone(timedelta(hours=9)))),
+        event(3, data={}),
+    ],
+)
+def test_there_and_back(sent):
+    assert message.read(message.attributes(sent), message.body(sent)) == sent
+
+
+def test_the_attributes_are_those_of_the_specification():
+    said = message.attributes(event(1))
+    assert said["ce-type"] == "dev.kuznia.training-progressed.v1"
+    assert (said["ce-specversion"], said["content-type"]) == ("1.0", "application/json")
+    assert "ce-cause" not in said
+
+
+@pytest.mark.parametrize(
+    ("change", "body", "told"),
+    [
+        ({"ce-id": "", "ce-time": ""}, b"{}", "id, time missing"),
+        ({"ce-type": "com.example.x"}, b"{}", "type 'com.example.x' is not of the form"),
+        ({"ce-time": "yesterday"}, b"{}", "'yesterday' is not of RFC 3339"),
+        ({}, b"[1]", "no JSON object but a list"),
+        ({}, b"{", "the body is no JSON"),
+    ],
+)
+def test_what_is_no_event_of_ours_is_told(change, body, told):
+    with pytest.raises(EnvelopeError, match=told):
+        message.read(message.attributes(event(1)) | change, body)
+
+
+def test_a_time_without_a_zone_is_utc():
+    said = message.attributes(event(1)) | {"ce-time": "2026-11-23T10:00:00"}
+    assert message.read(said, b"{}").time == START

@@ -1,0 +1,75 @@
+"""Every future is looked at; a key that was paused goes on; a topic that is missing is made, or asked for."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+
+import pytest
+
+from shared.errors import Retry
+from tests.contracts.adapters import event
+from tests.emulators import there
+
+if not there("google.cloud.pubsub_v1"):
+    pytest.skip("needs Google's clients: make contracts", allow_module_level=True)
+
+from google.api_core import exceptions as api
+
+from shared.google import publisher as module
+from shared.google.publisher import Publisher
+
+
+class Client:
+    """Answers each publish with what is next in `answers`; None is success, a missing future never ends."""
+
+    def __init__(self, *answers: Exception | str | None) -> None:
+        self.answers = list(answers)
+        self.sent: list[tuple[str, str]] = []
+        self.resumed: list[tuple[str, str]] = []
+
+    def publish(self, topic: str, data: bytes, ordering_key: str, **attributes: str) -> Future[str]:
+        self.sent.append((topic.rsplit("/", 1)[-1], attributes["ce-id"]))
+        future: Future[str] = Future()
+        answer = self.answers.pop(0) if self.answers else None
+        if answer is None:
+            future.set_result("1")
+        elif isinstance(answer, Exception):
+            future.set_exception(answer)
+        return future
+
+    def resume_publish(self, topic: str, key: str) -> None:
+        if (topic, key) in self.resumed:
+            raise RuntimeError("Ordering key is not paused.")
+        self.resumed.append((topic, key))
+
+
+def test_one_that_fails_is_told_after_all_were_looked_at():
+    client = Client(None, api.ServiceUnavailable("down"), api.ServiceUnavailable("down"), None)
+    with pytest.raises(Retry, match="publishing training-progressed e-1: down"):
+        Publisher(client, "p", None).publish([event(n) for n in range(4)])
+    assert len(client.sent) == 4
+    assert len(client.resumed) == 1
+
+
+def test_one_that_never_answers(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "ANSWER_SECONDS", 0.05)
+    with pytest.raises(Retry, match="no answer within"):
+        Publisher(Client("never"), "p", None).publish([event(1)])
+
+
+def test_a_missing_topic_is_made_and_only_what_was_missing_is_sent_again():
+    client, made = Client(None, api.NotFound("topic")), []
+    Publisher(client, "p", made.append).publish([event(1), event(2, name="model-deployed")])
+    assert made == ["model-deployed"]
+    assert client.sent[2:] == [("model-deployed", "e-2")]
+
+
+def test_a_missing_topic_is_asked_for_where_terraform_makes_them():
+    with pytest.raises(Retry, match="no topic for training-progressed: terraform apply"):
+        Publisher(Client(api.NotFound("topic")), "p", None).publish([event(1)])
+
+
+def test_a_key_that_was_paused_is_told():
+    paused = module.PublishToPausedOrderingKeyException("runs/r-1")
+    with pytest.raises(Retry, match="an earlier one of its subject failed"):
+        Publisher(Client(paused), "p", None).publish([event(1)])

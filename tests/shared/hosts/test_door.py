@@ -1,0 +1,262 @@
+"""What a push is answered: done for good, not ours, not who should push, or come again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from events.envelope import Event
+from shared.errors import Reject, Retry
+from shared.google import message
+from shared.google.room import Wait
+from shared.hosts.door import Door
+from shared.hosts.http import LARGEST, PushApplication
+from shared.ports.bus import Delivery
+from shared.service import Decision, Ports, Service
+from tests.contracts.adapters import event
+from tests.emulators import there
+from tests.memory import ManualClock, MemoryStore
+
+PROGRESS = {"run_id": "r-1", "attempt": 1, "phase": "training", "step": 1, "total_steps": 2}
+
+
+class Bus:
+    """Lends what is in `lane`, one after another; what was put off stands in the way."""
+
+    def __init__(self) -> None:
+        self.lane: list[Event] = []
+        self.attempt = 1
+        self.settled: list[tuple[str, str]] = []
+        self.wait = 0.0
+        self.broken = False
+
+    def claim(self, service: str, event: Event) -> Delivery | Wait | None:
+        if self.broken:
+            raise Retry("Firestore is down")
+        if self.wait:
+            return Wait(self.wait)
+        if not self.lane:
+            return None
+        return Delivery(event=self.lane[0], service=service, lease="l", attempt=self.attempt)
+
+    def ack(self, delivery: Delivery) -> bool:
+        self.settled.append(("ack", self.lane.pop(0).id))
+        return True
+
+    def retry(self, delivery: Delivery, after: float, error: str) -> bool:
+        self.settled.append(("retry", error))
+        self.wait = after
+        return True
+
+    def bury(self, delivery: Delivery, cause: str) -> bool:
+        self.settled.append(("bury", cause))
+        self.lane.pop(0)
+        return True
+
+
+class Desk:
+    def __init__(self) -> None:
+        self.bus, self.store = Bus(), MemoryStore()
+        self.error: Exception | None = None
+        self.fault = ""
+        self.service = Service(
+            name="toy",
+            hears=("training-progressed",),
+            says=(),
+            owns="runs",
+            key=lambda _: "runs/r-1",
+            decide=self.decide,
+            effects=lambda _: {},
+        )
+        settings = SimpleNamespace(max_attempts=3)
+        ports = Ports(store=self.store, artifacts=None, cluster=None, clock=ManualClock(), settings=settings)  # type: ignore[arg-type]
+        self.door = Door({"toy": self.service}, ports, self.bus, lambda _: self.fault)  # type: ignore[arg-type]
+
+    def decide(self, *_: object) -> Decision:
+        if self.error:
+            raise self.error
+        return Decision(status="TRAINING", data={})
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
+
+
+def said(number: int = 1) -> Event:
+    return event(number, data=PROGRESS)
+
+
+def test_done(desk: Desk):
+    desk.bus.lane = [said()]
+    assert desk.door.hear("toy", said()).status == 204
+    assert desk.bus.settled == [("ack", "e-1")]
+    assert desk.store.load("runs/r-1").inbox == ("e-1",)
+
+
+def test_twice_is_done_once(desk: Desk):
+    assert desk.door.hear("toy", said()).status == 204
+    assert desk.bus.settled == []
+
+
+def test_earlier_ones_of_the_lane_first(desk: Desk):
+    desk.bus.lane = [said(1), said(2)]
+    assert desk.door.hear("toy", said(2)).status == 204
+    assert desk.bus.settled == [("ack", "e-1"), ("ack", "e-2")]
+
+
+def test_what_is_wrong_is_buried_and_not_sent_again(desk: Desk):
+    desk.bus.lane, desk.error = [said()], Reject("it names no model")
+    assert desk.door.hear("toy", said()).status == 204
+    assert desk.bus.settled == [("bury", "it names no model")]
+
+
+def test_not_now_comes_again(desk: Desk):
+    desk.bus.lane, desk.error = [said()], Retry("not registered yet", after=7)
+    answer = desk.door.hear("toy", said())
+    assert (answer.status, answer.retry_after) == (503, 7)
+    assert desk.bus.settled == [("retry", "Retry: not registered yet")]
+
+
+def test_a_bug_is_tried_again_and_then_buried(desk: Desk):
+    desk.bus.lane, desk.error = [said()], ZeroDivisionError("oops")
+    assert desk.door.hear("toy", said()).status == 503
+    desk.bus.wait, desk.bus.attempt = 0, 3
+    assert desk.door.hear("toy", said()).status == 204
+    assert desk.bus.settled[-1] == ("bury", "ZeroDivisionError: oops")
+
+
+def test_one_that_killed_all_who_began_it_is_buried_unheard(desk: Desk):
+    desk.bus.lane, desk.bus.attempt = [said()], 4
+    assert desk.door.hear("toy", said()).status == 204
+    assert desk.bus.settled == [
+        ("bury", "Unknown: it was begun 3 times, and whoever began it ended each time without a word")
+    ]
+    assert desk.store.load("runs/r-1").inbox == ()
+
+
+def test_ports_that_are_down(desk: Desk):
+    desk.bus.broken = True
+    answer = desk.door.hear("toy", said())
+    assert (answer.status, answer.text) == (503, "Firestore is down")
+
+
+def test_no_such_service(desk: Desk):
+    assert desk.door.hear("moon", said()).status == 404
+
+
+def test_who_may_push(desk: Desk):
+    assert desk.door.refusal({}) is None
+    desk.fault = "the token is of somebody else"
+    refusal = desk.door.refusal({})
+    assert refusal
+    assert (refusal.status, refusal.text) == (401, desk.fault)
+
+
+class Asgi:
+    """Asks the light application."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.application = PushApplication(desk.door)
+
+    def __call__(
+        self, method: str, path: str, headers: dict[str, str], *chunks: bytes
+    ) -> tuple[int, dict[bytes, bytes], bytes]:
+        return asyncio.run(self._ask(method, path, headers, chunks))
+
+    async def _ask(self, method: str, path: str, headers: dict[str, str], chunks: tuple[bytes, ...]) -> Any:
+        scope = {"type": "http", "method": method, "path": path}
+        scope["headers"] = [(name.encode(), value.encode()) for name, value in headers.items()]
+        parts = [{"type": "http.request", "body": chunk, "more_body": True} for chunk in chunks]
+        parts.append({"type": "http.request", "body": b"", "more_body": False})
+        told: list[dict[str, Any]] = []
+
+        async def receive() -> dict[str, Any]:
+            return parts.pop(0)
+
+        async def send(news: dict[str, Any]) -> None:
+            told.append(news)
+
+        await self.application(scope, receive, send)
+        return told[0]["status"], dict(told[0]["headers"]), told[1]["body"]
+
+    def close(self) -> None:
+        words = [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}]
+
+        async def live() -> None:
+            async def receive() -> dict[str, Any]:
+                return words.pop(0)
+
+            async def send(_: dict[str, Any]) -> None:
+                pass
+
+            await self.application({"type": "lifespan"}, receive, send)
+
+        asyncio.run(live())
+
+
+@pytest.fixture
+def ask(desk: Desk) -> Iterator[Asgi]:
+    asgi = Asgi(desk)
+    yield asgi
+    asgi.close()
+
+
+def test_the_light_application(desk: Desk, ask: Asgi):
+    desk.bus.lane = [said()]
+    body = message.body(said())
+    assert ask("POST", "/toy", message.attributes(said()), body[:10], body[10:]) == (204, {}, b"")
+    assert desk.bus.settled == [("ack", "e-1")]
+    assert ask("GET", "/toy", {})[0] == 405
+    assert ask("POST", "/moon", message.attributes(said()), body)[0] == 404
+    status, _, told = ask("POST", "/toy", {}, b"{}")
+    assert (status, told) == (400, b"no CloudEvent in binary mode: id, type, source, time missing")
+    assert ask("POST", "/toy", message.attributes(said()), bytes(LARGEST + 1))[0] == 413
+    desk.bus.wait = 3
+    assert ask("POST", "/toy", message.attributes(said()), body)[:2][1][b"retry-after"] == b"3"
+    desk.fault = "no"
+    assert ask("POST", "/toy", message.attributes(said()), body)[0] == 401
+
+
+MAIN = """
+from shared.hosts.http import target
+from tests.shared.hosts.served import SERVICE, open_door
+toy = target(SERVICE, open_door)
+"""
+
+
+@pytest.mark.skipif(not there("functions_framework"), reason="needs functions-framework: make contracts")
+def test_functions_framework(desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    import sys  # noqa: PLC0415
+
+    import functions_framework  # noqa: PLC0415
+
+    opened: list[object] = []
+
+    def open_door(service: Service) -> Door:
+        opened.append(service)
+        return desk.door
+
+    served = SimpleNamespace(SERVICE=desk.service, open_door=open_door)
+    monkeypatch.setitem(sys.modules, "tests.shared.hosts.served", served)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "main.py").write_text(MAIN)
+    client = functions_framework.create_app("toy", str(tmp_path / "main.py")).test_client()
+    assert opened == []
+    desk.bus.lane = [said()]
+    headers, body = message.attributes(said()), message.body(said())
+    assert client.post("/toy", headers=headers, data=body).status_code == 200
+    assert desk.bus.settled == [("ack", "e-1")]
+    desk.bus.wait = 3
+    answer = client.post("/toy", headers=headers, data=body)
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "3")
+    assert client.post("/toy", headers=headers | {"ce-type": "com.example"}, data=body).status_code == 400
+    assert client.post("/toy", headers=headers, data=b"[1]").status_code == 400
+    desk.fault = "no"
+    assert client.post("/toy", headers=headers, data=body).status_code == 401
+    assert opened == [desk.service]
