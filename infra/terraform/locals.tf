@@ -12,6 +12,16 @@ locals {
     }
   }
 
+  # Beside services that are pushed to: does what nobody pushes, in each one's stead.
+  reconciler = var.delivery == "pull" ? {} : {
+    reconciler = {
+      hears     = []
+      says      = local.catalog_events
+      artifacts = "write"
+      launches  = true
+    }
+  }
+
   services = { for name, service in local.catalog_services : name => {
     hears     = service.hears
     says      = service.says
@@ -20,7 +30,7 @@ locals {
   } }
 
   # What runs under an account of its own.
-  parts = var.layout == "apart" ? merge(local.services, local.front) : {
+  parts = var.layout == "apart" ? merge(local.services, local.front, local.reconciler) : {
     platform = {
       hears     = local.catalog_events
       says      = local.catalog_events
@@ -50,4 +60,7 @@ locals {
 
   # Pub/Sub itself, which forwards dead letters and signs tokens for pushes.
   pubsub_agent = "serviceAccount:service-${data.google_project.this.number}@gcp-sa-pubsub.iam.gserviceaccount.com"
+
+  # For whom the token of a push is; not the service's own address, which is not known before it is there.
+  push_audience = "${var.name}.push.${var.project}"
 }

@@ -71,7 +71,7 @@ resource "google_pubsub_subscription" "heard" {
 
       oidc_token {
         service_account_email = google_service_account.push[0].email
-        audience              = push_config.value
+        audience              = local.push_audience
       }
     }
   }

@@ -24,6 +24,7 @@ resource "google_cloud_run_v2_service" "service" {
   location            = var.region
   ingress             = "INGRESS_TRAFFIC_INTERNAL_ONLY" # Pub/Sub of this project counts as internal
   labels              = local.labels
+  custom_audiences    = [local.push_audience]
   deletion_protection = var.deletion_protection
 
   template {
@@ -117,6 +118,7 @@ locals {
     KUZNIA_PORT               = "8080"
     KUZNIA_FIRESTORE_DATABASE = var.firestore_database
     KUZNIA_ARTIFACTS          = "gs://${google_storage_bucket.artifacts.name}"
+    KUZNIA_PUSH_AUDIENCE      = local.push_audience
     KUZNIA_PUSH_ACCOUNT       = one(google_service_account.push[*].email)
     GOOGLE_CLOUD_PROJECT      = var.project
   }

@@ -67,11 +67,22 @@ def test_who_launches_is_bound_in_namespaces_of_tenants_and_with_no_wildcard(clu
     }
 
 
-def test_with_push_only_the_front_runs_in_the_cluster(terraform: Make, apart: Plan):
-    plan = terraform("cluster").plan(
-        "minimal", image=DIGEST, artifacts="gs://bucket", delivery="push", **taken(apart)
-    )
-    assert set(of(plan, "kubernetes_deployment_v1.part")) == {"front"}
+def test_with_push_the_front_and_the_reconciler_run_in_the_cluster(terraform: Make, pushed: Plan):
+    given = {"image": DIGEST, "artifacts": "gs://bucket", "delivery": "push", **taken(pushed)}
+    plan = terraform("cluster").plan("minimal", **given)
+    parts = of(plan, "kubernetes_deployment_v1.part")
+    assert set(parts) == {"front", "reconciler"}
+    (pod,) = parts["reconciler"]["spec"][0]["template"][0]["spec"]
+    worker = ["tini", "--", "python", "-m", "services.worker"]
+    assert pod["init_container"][0]["command"] == [*worker, "subscribe", *discover()]
+    assert pod["container"][0]["command"] == [*worker, "reconcile", *discover()]
+
+
+def test_a_delivery_that_the_platform_has_not_is_refused(terraform: Make, apart: Plan):
+    given = {"image": DIGEST, "artifacts": "gs://bucket", "delivery": "push", **taken(apart)}
+    done = terraform("cluster").try_plan("minimal", **given)
+    assert done.returncode == 1
+    assert "delivery must be what infra/terraform was applied with" in " ".join(done.stderr.split())
 
 
 def test_a_secret_in_the_environment_is_refused(terraform: Make, apart: Plan):

@@ -267,6 +267,30 @@ def test_push_goes_to_a_service_each_unwrapped_with_a_token(pushed: Plan):
         assert push["oidc_token"][0]["service_account_email"] == "kuznia-push@project.iam.gserviceaccount.com"
     for value in of(pushed, "google_cloud_run_v2_service.service").values():
         assert value["ingress"] == "INGRESS_TRAFFIC_INTERNAL_ONLY"
+        (container,) = value["template"][0]["containers"]
+        environment = {variable["name"]: variable["value"] for variable in container["env"]}
+        assert (
+            value["custom_audiences"]
+            == [environment["KUZNIA_PUSH_AUDIENCE"]]
+            == [push["oidc_token"][0]["audience"]]
+        )
+        assert container["args"] == ["push", value["name"].removeprefix("kuznia-")]
+
+
+def test_every_variable_that_is_set_is_one_that_the_code_reads(pushed: Plan):
+    read = "".join(path.read_text() for path in (TERRAFORM.parents[1] / "shared").rglob("*.py"))
+    read += "KUZNIA_HOST KUZNIA_PORT"  # put together of a prefix and a name, in shared/settings.py
+    for value in of(pushed, "google_cloud_run_v2_service.service").values():
+        names = {variable["name"] for variable in value["template"][0]["containers"][0]["env"]}
+        assert {name for name in names if name not in read} == set()
+
+
+def test_what_nobody_pushes_is_done_by_the_reconciler(pushed: Plan, apart: Plan):
+    found = roles(pushed, member(pushed, "part", "reconciler"))
+    assert {on for role, on in found if role == "roles/pubsub.publisher"} == {
+        f"google_pubsub_topic/{event}" for event in definitions()
+    }
+    assert "reconciler" not in of(apart, "google_service_account.part")
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,17 @@
 # The platform's own pods. The front, or the platform as a whole, keeps a disk; the others keep nothing.
 locals {
-  keeper  = contains(keys(var.parts), "platform") ? "platform" : "front"
-  workers = var.delivery == "pull" ? toset([for part in keys(var.parts) : part if part != local.keeper]) : toset([])
+  keeper   = contains(keys(var.parts), "platform") ? "platform" : "front"
+  services = [for part in keys(var.parts) : part if !contains(["platform", "front", "reconciler"], part)]
+  worker   = ["tini", "--", "python", "-m", "services.worker"]
 
   commands = merge(
-    { for part in local.workers : part => ["tini", "--", "python", "-m", "services.worker", "pull", part] },
     { (local.keeper) = ["tini", "--", "kuznia", "up"] },
+    { for service in local.services : service => concat(local.worker, ["pull", service]) if var.delivery == "pull" },
+    { for part in ["reconciler"] : part => concat(local.worker, ["reconcile"], local.services) if var.delivery == "push" },
   )
+
+  # Who is pushed to cannot say itself what it hears, as it is not there before something was said.
+  before = { for part in ["reconciler"] : part => concat(local.worker, ["subscribe"], local.services) if var.delivery == "push" }
 
   environment = merge({
     GOOGLE_CLOUD_PROJECT      = var.project
@@ -80,6 +85,44 @@ resource "kubernetes_deployment_v1" "part" {
 
           seccomp_profile {
             type = "RuntimeDefault"
+          }
+        }
+
+        dynamic "init_container" {
+          for_each = { for part, command in local.before : part => command if part == each.key }
+
+          content {
+            name    = "subscribe"
+            image   = var.image
+            command = init_container.value
+
+            security_context {
+              allow_privilege_escalation = false
+              read_only_root_filesystem  = true
+
+              capabilities {
+                drop = ["ALL"]
+              }
+            }
+
+            dynamic "env" {
+              for_each = local.environment
+
+              content {
+                name  = env.key
+                value = env.value
+              }
+            }
+
+            resources {
+              requests = { cpu = "100m", memory = "256Mi" }
+              limits   = { memory = "512Mi" }
+            }
+
+            volume_mount {
+              name       = "home"
+              mount_path = "/var/lib/kuznia"
+            }
           }
         }
 

@@ -42,13 +42,18 @@ variable "firestore_database" {
 }
 
 variable "delivery" {
-  description = "As in infra/terraform: with push, the event services run on Cloud Run, and only the front here."
+  description = "As in infra/terraform: with push, the event services run on Cloud Run, and here the front and the reconciler."
   type        = string
   default     = "pull"
 
   validation {
     condition     = contains(["pull", "push"], var.delivery)
     error_message = "delivery must be pull or push."
+  }
+
+  validation {
+    condition     = (var.delivery == "push") == contains(keys(var.parts), "reconciler")
+    error_message = "delivery must be what infra/terraform was applied with: with push its parts have a reconciler."
   }
 }
 
