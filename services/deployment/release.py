@@ -99,8 +99,9 @@ class Release:
         )
         version.update(state="failed", cause=cause, address="")
         self._speak(failed, name)
-        if self.live == name:
+        if self.live == name:  # or the registry would call it deployed for ever
             self._data["live"] = ""
+            self._speak(self._replaced(name, "", f"its engine failed: {cause}"), name)
 
     def switch_if_due(self, drain_seconds: float) -> None:
         """The wanted version takes over, else the newest, once it answers and every gate is open."""

@@ -96,7 +96,7 @@ def test_killed_in_the_middle(
 ) -> None:
     installation.options |= {
         "STANDIN_STEP_SECONDS": "0.02",
-        "STANDIN_WEIGHTS_MB": "60" if moment is uploading else "0",
+        "STANDIN_WEIGHTS_MB": "30" if moment is uploading else "0",
         "STANDIN_LOAD_SECONDS": "0.5",
     }
     installation.up()

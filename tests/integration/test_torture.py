@@ -15,4 +15,4 @@ def test_thirty_kills(installation: Installation, repository: Repository) -> Non
     tally = torture(installation, repository, kills=30, seed=1)
     print(tally)
     assert (tally.lost, tally.doubled) == ([], []), installation.story()
-    assert tally.pushes >= 10
+    assert tally.pushes >= 5, "hardly anything was at stake"

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from contextlib import suppress
+
 import openai
 import pytest
 
@@ -70,6 +74,26 @@ def test_three_versions_at_once(installation: Installation, repository: Reposito
     for one in sent:
         status = installation.record(f"models/{one.key}").status
         assert status == ("DEPLOYED" if one.version == newest else "DEPRECATED")
+
+
+def test_an_engine_that_is_killed_for_good(installation: Installation, repository: Repository) -> None:
+    """The registry calls nothing deployed that does not answer; the next version does, and alone."""
+    installation.up()
+    ends.check(installation, Sent(run=repository.send()))
+
+    def over() -> bool:
+        for status in ends.workloads(installation):
+            if status.kind == "server" and status.pid:
+                with suppress(ProcessLookupError):
+                    os.killpg(status.pid, signal.SIGKILL)
+        return bool(installation.events("deployment-failed"))
+
+    installation.wait("the cluster gives up", over)
+    record = installation.wait_status(f"models/{model_id()}@1.0.0", "DEPRECATED")
+    assert "its engine failed" in record.data["deprecation"]["reason"]
+    second = Sent(run=repository.send(version="1.1.0"), version="1.1.0")
+    ends.check(installation, second)
+    assert installation.record(record.key).status == "DEPRECATED"
 
 
 def test_the_same_version_of_other_content_is_refused(

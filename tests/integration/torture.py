@@ -26,7 +26,8 @@ from tests.standin import environment
 
 NAMES = ("amber", "birch", "cedar")
 PUSH_SECONDS = (0.2, 2.0)  # from one push to the next
-LIFE_SECONDS = (0.1, 3.5)  # from the platform's start to its end
+LIFE_SECONDS = (0.0, 2.5)  # from the moment it is up to its end
+STILLBORN = 0.15  # share of kills that come while it is still starting
 ALL_DIE = 0.15  # share of kills that take all pods with them, as a machine does
 SETTLE_SECONDS = 240.0
 DONE = {"DEPLOYED", "DEPRECATED"}
@@ -97,8 +98,7 @@ def torture(installation: Installation, repository: Repository, kills: int, seed
     pusher.start()
     try:
         while tally.kills < kills:
-            installation.start()
-            time.sleep(dice.uniform(*LIFE_SECONDS))
+            _live(installation, dice)
             (installation.kill_all if dice.random() < ALL_DIE else installation.kill)()
             tally.kills += 1
     finally:
@@ -108,6 +108,15 @@ def torture(installation: Installation, repository: Repository, kills: int, seed
     ends.settle(installation, SETTLE_SECONDS)
     _judge(installation, pusher, tally)
     return tally
+
+
+def _live(installation: Installation, dice: random.Random) -> None:
+    if dice.random() < STILLBORN:
+        installation.start()
+        time.sleep(dice.random())
+        return
+    installation.up()
+    time.sleep(dice.uniform(*LIFE_SECONDS))
 
 
 def _found(installation: Installation, pusher: Pusher) -> bool:

@@ -236,7 +236,8 @@ class TestEngine:
     def test_dead_for_good_nothing_is_live(self, desk: Desk):
         desk.live(V1)
         assert names(desk.engine(V1, "failed", reason="OutOfMemory", message="again")) == [
-            "DeploymentFailed 1.0.0"
+            "DeploymentFailed 1.0.0",
+            "ModelDeprecated 1.0.0",
         ]
         assert (desk.data["live"], desk.state(V1), desk.data["versions"][V1]["address"]) == ("", "failed", "")
 
