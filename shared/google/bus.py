@@ -22,6 +22,7 @@ from shared.google import message as messages
 from shared.google.documents import lane_of
 from shared.google.ledger import Ledger
 from shared.google.lending import ELSEWHERE_SECONDS, Lending, lane
+from shared.google.lookout import LOOK_SECONDS, PAGE, Lookout
 from shared.google.publisher import Publisher
 from shared.google.room import Lane, Message, Room, Wait
 from shared.google.streams import Callback, Streams
@@ -29,10 +30,7 @@ from shared.google.topics import Topics, dead_name, subscription_name
 from shared.ports.bus import DeadLetter, Delivery, Logged, Query
 
 log = logging.getLogger("kuznia.google")
-LOOK_SECONDS = 30.0  # how often what is due is looked for in the ledger, heard of or not
-SHORTEST_LOOK = 1.0
-OVERDUE_SECONDS = 60.0  # due for so long without a message: a stream has fallen silent
-PAGE = 64
+OVERDUE_SECONDS = 60.0  # due for so long, its message may be lost
 
 
 class Carriers(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,12 +56,10 @@ class PubSubBus:
         self._carriers = carriers
         self._lending = Lending(ledger, lease_seconds)
         self._services = services
-        self._look_seconds = look_seconds
         self._room = Room()
+        self._lookout = Lookout(ledger, self._room, self._claim_reserved, look_seconds)
         self._lock = threading.Lock()
         self._streams: Streams | None = None
-        self._next_look = float("-inf")
-        self._turn = 0
         self._stopping = threading.Event()
         self._closed = False
 
@@ -208,11 +204,11 @@ class PubSubBus:
 
     def _wait_for(self, limit: int, deadline: float) -> Sequence[Delivery]:
         while not self._stopping.is_set():
-            lent = self._from_messages(limit) or (self._look(limit) if self._until_look() <= 0 else [])
+            lent = self._from_messages(limit) or (self._look(limit) if self._lookout.until() <= 0 else [])
             left = deadline - time.monotonic()
             if lent or left <= 0:
                 return lent
-            self._room.wait(max(0.0, min(left, self._until_look())))
+            self._room.wait(max(0.0, min(left, self._lookout.until())))
         return []
 
     def _from_messages(self, limit: int) -> list[Delivery]:
@@ -222,45 +218,12 @@ class PubSubBus:
             lent += [delivery] if delivery else []
         return lent
 
-    def _until_look(self) -> float:
-        return self._next_look - time.monotonic()
-
     def _look(self, limit: int) -> list[Delivery]:
-        """Lend what is due by what the ledger says, whether a message came or not."""
-        self._next_look = time.monotonic() + self._look_seconds
-        services = self._listen()
-        self._turn += 1
-        start = self._turn % max(1, len(services))  # each service comes first in its turn
-        lent: list[Delivery] = []
-        for service in (*services[start:], *services[:start]):
-            lent += self._look_for(service, limit - len(lent)) if len(lent) < limit else []
+        """What is due by what the ledger says; should streams have kept silent about it, they are opened again."""
+        lent = self._lookout.look(self._listen(), limit)
+        if self._lookout.unheard and self._streams:
+            self._streams.suspect(f"{self._lookout.unheard} lanes had work that no message told of")
         return lent
-
-    def _look_for(self, service: str, limit: int) -> list[Delivery]:
-        lent: list[Delivery] = []
-        seen: set[Lane] = set()
-        size = PAGE
-        while True:
-            due = self._ledger.due(service, datetime.now(UTC), size)
-            for found in dict.fromkeys((service, lane_of(ahead.event)) for ahead in due):
-                if found not in seen and len(lent) < limit and self._room.reserve(found):
-                    delivery = self._claim_reserved(found)
-                    lent += [delivery] if delivery else []
-                seen.add(found)
-            if len(lent) >= limit:
-                return lent
-            if len(due) < size:
-                self._plan(service)
-                return lent
-            size *= 2  # lanes whose first is lent stand in the way of those behind them
-
-    def _plan(self, service: str) -> None:
-        """Look again when the next delivery is due: put off here or elsewhere, or lent to one who may have died."""
-        now = datetime.now(UTC)
-        due = self._ledger.next_due(service, now)
-        if due is not None:
-            pause = min(self._look_seconds, max(SHORTEST_LOOK, (due - now).total_seconds()))
-            self._next_look = min(self._next_look, time.monotonic() + pause)
 
     def _claim_reserved(self, found: Lane) -> Delivery | None:
         """Lend the first of a lane that the room keeps for us, and say when another look is worth it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from functools import partial
@@ -21,6 +22,7 @@ LOOK_SECONDS = 1.0  # how soon a stream that ended is noticed
 LONGEST_PAUSE = 30.0
 CLOSE_SECONDS = 10.0
 OUTSTANDING = 100  # messages of one subscription that wait here; the rest waits at Pub/Sub
+TRUSTED_SECONDS = 120.0  # for which fresh streams may be silent about what is overdue
 LONGEST_HELD = 3600.0  # seconds for which the client keeps a message's lease alive
 Callback = Callable[[str, Any], None]  # subscription, message
 
@@ -54,6 +56,7 @@ class Streams:
         self._callback = callback
         self._lock = threading.Lock()
         self._futures: dict[str, Any] = {}
+        self._trusted_until = time.monotonic() + TRUSTED_SECONDS
         self._stop = threading.Event()
         self._supervisor = threading.Thread(target=self._supervise, name="streams", daemon=True)
 
@@ -73,14 +76,17 @@ class Streams:
         with self._lock:
             return list(self._futures)
 
-    def rebuild(self, reason: str) -> None:
-        """End every stream and open it again."""
-        log.warning("all streams are opened again: %s", reason)
+    def suspect(self, reason: str) -> None:
+        """Open all again, unless that was done, or they were opened, just now: messages may be on their way."""
         with self._lock:
+            if time.monotonic() < self._trusted_until or self._stop.is_set():
+                return
+            self._trusted_until = time.monotonic() + TRUSTED_SECONDS
+            log.warning("all streams are opened again: %s", reason)
             for name, future in self._futures.items():
-                _cancel(name, future)
-                if not self._stop.is_set():
-                    self._futures[name] = self._pull(name)
+                future.cancel()
+                _finish(name, future)
+                self._futures[name] = self._pull(name)
 
     def close(self) -> None:
         """Listen no more; what was acknowledged before is sent off first."""
@@ -130,11 +136,6 @@ class Streams:
 def _why(future: Any) -> str:
     error = None if future.cancelled() else future.exception()
     return f"{type(error).__name__}: {error}" if error else "it was cancelled"
-
-
-def _cancel(name: str, future: Any) -> None:
-    future.cancel()
-    _finish(name, future)
 
 
 def _finish(name: str, future: Any) -> None:
