@@ -18,6 +18,7 @@ from typing import Any
 import google_crc32c
 import requests
 from google.api_core import exceptions as api
+from google.api_core import retry as api_retry
 from google.auth import exceptions as auth
 from google.cloud import storage
 from google.cloud.storage import exceptions as media
@@ -34,7 +35,6 @@ WORKERS = 8
 SECONDS = 60.0
 STALE = timedelta(days=1)
 _METADATA = "sha256"
-_PATIENT = DEFAULT_RETRY.with_timeout(SECONDS)
 
 
 class GoogleBucket:
@@ -52,14 +52,14 @@ class GoogleBucket:
         """See `Transport.put`."""
         with _talking(name):
             blob = self._blob(name, digest)
-            blob.upload_from_string(content, checksum="crc32c", retry=_PATIENT, timeout=SECONDS)
+            blob.upload_from_string(content, checksum="crc32c", retry=_patient(), timeout=SECONDS)
 
     def put_new(self, name: str, content: bytes, digest: str) -> bool:
         """See `Transport.put_new`. By `if_generation_match=0`; a repeat that finds its own work is told False."""
         try:
             with _talking(name):
                 self._blob(name, digest).upload_from_string(
-                    content, checksum="crc32c", if_generation_match=0, retry=_PATIENT, timeout=SECONDS
+                    content, checksum="crc32c", if_generation_match=0, retry=_patient(), timeout=SECONDS
                 )
         except FileExistsError:
             return False
@@ -72,7 +72,7 @@ class GoogleBucket:
             return
         with _talking(name):
             self._blob(name, digest).upload_from_filename(
-                str(source), checksum="crc32c", retry=_PATIENT, timeout=SECONDS
+                str(source), checksum="crc32c", retry=_patient(), timeout=SECONDS
             )
 
     def get(self, name: str) -> tuple[bytes, str] | None:
@@ -128,7 +128,7 @@ class GoogleBucket:
                 list(pool.map(lambda part: self._put_part(part, source, parts[part], length), parts))
             with _talking(name):
                 whole = self._blob(name, digest)
-                whole.compose([self._bucket.blob(part) for part in parts], retry=_PATIENT, timeout=SECONDS)
+                whole.compose([self._bucket.blob(part) for part in parts], retry=_patient(), timeout=SECONDS)
             if whole.crc32c and whole.crc32c != _crc32c(source):
                 self._remove(name)
                 raise Retry(f"{name} arrived damaged (CRC32C {whole.crc32c}), and was removed")
@@ -140,7 +140,7 @@ class GoogleBucket:
             file.seek(start)
             size = min(length, source.stat().st_size - start)
             self._bucket.blob(part).upload_from_file(
-                file, size=size, checksum="crc32c", retry=_PATIENT, timeout=SECONDS
+                file, size=size, checksum="crc32c", retry=_patient(), timeout=SECONDS
             )
 
     def _blob(self, name: str, digest: str) -> Any:
@@ -150,7 +150,7 @@ class GoogleBucket:
 
     def _remove(self, name: str) -> None:
         with suppress(FileNotFoundError), _talking(name):
-            self._bucket.blob(name).delete(retry=_PATIENT, timeout=SECONDS)
+            self._bucket.blob(name).delete(retry=_patient(), timeout=SECONDS)
 
 
 def _crc32c(path: Path) -> str:
@@ -182,3 +182,8 @@ def _talking(what: str) -> Iterator[None]:
         requests.RequestException,
     ) as error:
         raise Retry(f"{what}: {error}") from error
+
+
+def _patient() -> api_retry.Retry:
+    """The client's own policy of what is tried again, for as long as we wait."""
+    return DEFAULT_RETRY.with_timeout(SECONDS)
