@@ -7,7 +7,6 @@ again what has waited for too long. subscribe: says once what the services hear,
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import signal
 import sys
@@ -16,13 +15,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from services.discovery import discover
-from services.servers import Servers, address, bind
+from services.servers import address, bind
 from shared import profiles
 from shared.delivery import sweep
 from shared.errors import KuzniaError
 from shared.hosts.driver import Driver
 from shared.hosts.faults import killer
-from shared.hosts.http import PushApplication
+from shared.hosts.http import handler
+from shared.hosts.light import LightServer
 from shared.service import Service
 from shared.settings import SettingsError, from_environment
 
@@ -100,18 +100,16 @@ def subscribe(services: Mapping[str, Service], environ: Mapping[str, str]) -> No
 
 def push(services: Mapping[str, Service], environ: Mapping[str, str]) -> None:
     """Until SIGTERM or SIGINT; then what is in hand is finished."""
+    stop = _told_to_stop()
     settings = from_environment(environ)
     listener = bind(settings.host, settings.port, "KUZNIA_PORT")
-    door = profiles.open_door(services, killer(environ))
-
-    async def serve() -> None:
-        stop = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        _announce(f"{address(listener)} is pushed to for {', '.join(services)}")
-        await Servers([(PushApplication(door), listener)]).serve(stop)
-
-    asyncio.run(serve())
+    server = LightServer(listener, handler(profiles.open_door(services, killer(environ))))
+    thread = threading.Thread(target=server.serve, name="serve")
+    thread.start()
+    _announce(f"{address(listener)} is pushed to for {', '.join(services)}")
+    stop.wait()
+    server.close()
+    thread.join()
 
 
 def _told_to_stop() -> threading.Event:

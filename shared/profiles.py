@@ -12,12 +12,10 @@ from typing import Any, Protocol
 
 from shared.hosts.door import Door
 from shared.hosts.driver import Observer, unobserved
-from shared.hosts.embedded import EmbeddedHost
-from shared.hosts.pull import PullHost
-from shared.local.cluster.process_cluster import ProcessCluster
 from shared.ports.artifacts import Artifacts
 from shared.ports.bus import Bus
 from shared.ports.clock import Clock
+from shared.ports.cluster import Cluster
 from shared.ports.store import Store
 from shared.service import Ports, Service
 from shared.settings import Settings, SettingsError, from_environment
@@ -87,9 +85,12 @@ def chosen(services: Mapping[str, Service], environ: Mapping[str, str] = os.envi
     return {name: services[name] for name in names}
 
 
-def open_cluster(settings: Settings, opened: Opened) -> ProcessCluster:
+def open_cluster(settings: Settings, opened: Opened) -> Any:
     """The cluster: processes of this machine. Who starts it supervises; others only write down what is to run."""
-    return ProcessCluster(settings.cluster, opened.bus.publish, pod_environment(settings), opened.clock)
+    module = importlib.import_module("shared.local.cluster.process_cluster")
+    return module.ProcessCluster(
+        settings.cluster, opened.bus.publish, pod_environment(settings), opened.clock
+    )
 
 
 def pod_environment(settings: Settings) -> dict[str, str]:
@@ -101,12 +102,16 @@ def open_host(
     services: Mapping[str, Service], ports: Ports, opened: Any, observer: Observer = unobserved
 ) -> Host:
     """What runs services on these ports: writes in company where they lie in one file, threads where they are far."""
+    host: Host
     if profile() == GCP:
-        return PullHost(services, ports, opened.bus, observer)
-    return EmbeddedHost(services, ports, opened.bus, observer, opened.company)
+        host = importlib.import_module("shared.hosts.pull").PullHost(services, ports, opened.bus, observer)
+    else:
+        embedded = importlib.import_module("shared.hosts.embedded")
+        host = embedded.EmbeddedHost(services, ports, opened.bus, observer, opened.company)
+    return host
 
 
-def ports_of(settings: Settings, opened: Opened, cluster: ProcessCluster | None = None) -> Ports:
+def ports_of(settings: Settings, opened: Opened, cluster: Cluster | None = None) -> Ports:
     """What effects may use."""
     return Ports(
         store=opened.store,

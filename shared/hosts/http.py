@@ -1,15 +1,13 @@
-"""Services behind HTTP, as Pub/Sub pushes to them: a target for functions-framework, and an ASGI application.
+"""Services behind HTTP, as Pub/Sub pushes to them: a target for functions-framework, and a handler for our own host.
 
 Both take what a push subscription sends unwrapped with metadata: a CloudEvent in binary mode.
 """
 
 from __future__ import annotations
 
-import asyncio
 import importlib
 import threading
-from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from events.envelope import EnvelopeError, Event
@@ -17,11 +15,6 @@ from shared.google import message
 from shared.hosts.door import Answer, Door
 from shared.service import Service
 
-THREADS = 16
-LARGEST = 10 * 1024 * 1024  # bytes; what a message of Pub/Sub may have
-Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
 OpenDoor = Callable[[Service], Door]
 
 
@@ -47,43 +40,16 @@ def target(service: Service, open_door: OpenDoor | None = None) -> Callable[[Any
     return function
 
 
-class PushApplication:
-    """`POST /<service>`, as ASGI; parses no more than it must. Anything else is 404 or 405."""
+def handler(door: Door) -> Callable[[str, str, Mapping[str, str], bytes], Answer]:
+    """`POST /<service>`, for `shared.hosts.light`."""
 
-    def __init__(self, door: Door) -> None:
-        self._door = door
-        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="push")
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request, or the application's life."""
-        if scope["type"] == "lifespan":
-            await self._live(receive, send)
-        elif scope["type"] == "http":
-            await _reply(send, await self._answer(scope, receive))
-
-    async def _answer(self, scope: Scope, receive: Receive) -> Answer:
-        if scope["method"] != "POST":
+    def handle(method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        if method != "POST":
             return Answer(status=405, text="events are POSTed")
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        refusal = self._door.refusal(headers)
-        if refusal:
-            return refusal
-        body = await _body(receive)
-        if body is None:
-            return Answer(status=413, text=f"the body is longer than {LARGEST} bytes")
-        name = scope["path"].rsplit("/", 1)[-1]
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(
-            self._pool, _heard, self._door, name, lambda: message.read(headers, body)
-        )
+        name = path.rsplit("/", 1)[-1]
+        return door.refusal(headers) or _heard(door, name, lambda: message.read(headers, body))
 
-    async def _live(self, receive: Receive, send: Send) -> None:
-        while True:
-            word = (await receive())["type"]
-            await send({"type": f"{word}.complete"})
-            if word == "lifespan.shutdown":
-                self._pool.shutdown()
-                return
+    return handle
 
 
 class _Once:
@@ -117,28 +83,3 @@ def _heard(door: Door, name: str, read: Callable[[], Event]) -> Answer:
 
 def _from_sdk(cloud_event: Any) -> Event:
     return message.event(cloud_event.get_attributes(), cloud_event.get_data())
-
-
-async def _body(receive: Receive) -> bytes | None:
-    """The whole body; None where it is too long."""
-    parts: list[bytes] = []
-    size = 0
-    while True:
-        news = await receive()
-        parts.append(news.get("body", b""))
-        size += len(parts[-1])
-        if size > LARGEST:
-            return None
-        if not news.get("more_body"):
-            return b"".join(parts)
-
-
-async def _reply(send: Send, answer: Answer) -> None:
-    body = answer.text.encode()
-    headers = [(b"content-type", b"text/plain; charset=utf-8")] if body else []
-    if answer.status != 204:
-        headers.append((b"content-length", str(len(body)).encode()))
-    if answer.retry_after:
-        headers.append((b"retry-after", str(answer.retry_after).encode()))
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})

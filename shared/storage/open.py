@@ -9,9 +9,7 @@ from types import ModuleType
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from shared.errors import Reject
-from shared.local.artifacts import DirectoryArtifacts
 from shared.ports.artifacts import Artifacts
-from shared.storage.remote import RemoteArtifacts
 
 EXAMPLES = (
     "file:///var/lib/kuznia/artifacts",
@@ -33,18 +31,21 @@ def open_artifacts(url: str) -> Artifacts:
 def _directory(parts: SplitResult, url: str) -> Artifacts:
     if parts.netloc not in ("", "localhost") or not parts.path.startswith("/"):
         raise Reject(f"{url!r} should have three slashes and a whole path, as in {EXAMPLES[0]}")
-    return DirectoryArtifacts(Path(unquote(parts.path)))
+    directory: Artifacts = importlib.import_module("shared.local.artifacts").DirectoryArtifacts(
+        Path(unquote(parts.path))
+    )
+    return directory
 
 
 def _google(parts: SplitResult, url: str) -> Artifacts:
     module = _client(url, "shared.storage.google", "google")
     folder = unquote(parts.path).strip("/")
-    return RemoteArtifacts(module.GoogleBucket(_bucket(parts, url), folder), url, folder)
+    return _remote(module.GoogleBucket(_bucket(parts, url), folder), url, folder)
 
 
 def _s3(parts: SplitResult, url: str) -> Artifacts:
     module = _client(url, "shared.storage.s3", "s3")
-    return RemoteArtifacts(module.S3Bucket(_bucket(parts, url)), url, unquote(parts.path))
+    return _remote(module.S3Bucket(_bucket(parts, url)), url, unquote(parts.path))
 
 
 def _artifactory(parts: SplitResult, url: str) -> Artifacts:
@@ -57,7 +58,14 @@ def _artifactory(parts: SplitResult, url: str) -> Artifacts:
     base = "/".join([f"{scheme}://{parts.netloc}", *from_root[:start]])
     module = importlib.import_module("shared.storage.artifactory")
     repository = module.ArtifactoryRepository(base, from_root[start])
-    return RemoteArtifacts(repository, url, "/".join(from_root[start + 1 :]))
+    return _remote(repository, url, "/".join(from_root[start + 1 :]))
+
+
+def _remote(transport: object, url: str, folder: str) -> Artifacts:
+    artifacts: Artifacts = importlib.import_module("shared.storage.remote").RemoteArtifacts(
+        transport, url, folder
+    )
+    return artifacts
 
 
 def _bucket(parts: SplitResult, url: str) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
+import http.client
+import socket
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,8 +17,10 @@ from events.envelope import Event
 from shared.errors import Reject, Retry
 from shared.google import message
 from shared.google.room import Wait
-from shared.hosts.door import Door
-from shared.hosts.http import LARGEST, PushApplication
+from shared.hosts import light
+from shared.hosts.door import Answer, Door
+from shared.hosts.http import handler
+from shared.hosts.light import LightServer
 from shared.ports.bus import Delivery
 from shared.service import Decision, Ports, Service
 from tests.contracts.adapters import event
@@ -158,69 +163,94 @@ def test_who_may_push(desk: Desk):
     assert (refusal.status, refusal.text) == (401, desk.fault)
 
 
-class Asgi:
-    """Asks the light application."""
-
-    def __init__(self, desk: Desk) -> None:
-        self.application = PushApplication(desk.door)
-
-    def __call__(
-        self, method: str, path: str, headers: dict[str, str], *chunks: bytes
-    ) -> tuple[int, dict[bytes, bytes], bytes]:
-        return asyncio.run(self._ask(method, path, headers, chunks))
-
-    async def _ask(self, method: str, path: str, headers: dict[str, str], chunks: tuple[bytes, ...]) -> Any:
-        scope = {"type": "http", "method": method, "path": path}
-        scope["headers"] = [(name.encode(), value.encode()) for name, value in headers.items()]
-        parts = [{"type": "http.request", "body": chunk, "more_body": True} for chunk in chunks]
-        parts.append({"type": "http.request", "body": b"", "more_body": False})
-        told: list[dict[str, Any]] = []
-
-        async def receive() -> dict[str, Any]:
-            return parts.pop(0)
-
-        async def send(news: dict[str, Any]) -> None:
-            told.append(news)
-
-        await self.application(scope, receive, send)
-        return told[0]["status"], dict(told[0]["headers"]), told[1]["body"]
-
-    def close(self) -> None:
-        words = [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}]
-
-        async def live() -> None:
-            async def receive() -> dict[str, Any]:
-                return words.pop(0)
-
-            async def send(_: dict[str, Any]) -> None:
-                pass
-
-            await self.application({"type": "lifespan"}, receive, send)
-
-        asyncio.run(live())
-
-
 @pytest.fixture
-def ask(desk: Desk) -> Iterator[Asgi]:
-    asgi = Asgi(desk)
-    yield asgi
-    asgi.close()
+def served(desk: Desk) -> Iterator[http.client.HTTPConnection]:
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = LightServer(listener, handler(desk.door))
+    thread = threading.Thread(target=server.serve)
+    port = listener.getsockname()[1]
+    thread.start()
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    yield connection
+    server.close()
+    thread.join(20)
+    assert not thread.is_alive()
+    connection.close()
 
 
-def test_the_light_application(desk: Desk, ask: Asgi):
-    desk.bus.lane = [said()]
-    body = message.body(said())
-    assert ask("POST", "/toy", message.attributes(said()), body[:10], body[10:]) == (204, {}, b"")
-    assert desk.bus.settled == [("ack", "e-1")]
-    assert ask("GET", "/toy", {})[0] == 405
-    assert ask("POST", "/moon", message.attributes(said()), body)[0] == 404
-    status, _, told = ask("POST", "/toy", {}, b"{}")
-    assert (status, told) == (400, b"no CloudEvent in binary mode: id, type, source, time missing")
-    assert ask("POST", "/toy", message.attributes(said()), bytes(LARGEST + 1))[0] == 413
-    desk.bus.wait = 3
-    assert ask("POST", "/toy", message.attributes(said()), body)[:2][1][b"retry-after"] == b"3"
-    desk.fault = "no"
-    assert ask("POST", "/toy", message.attributes(said()), body)[0] == 401
+class TestLightHost:
+    def ask(self, served: http.client.HTTPConnection, *words: Any, **more: Any) -> tuple[int, str, str]:
+        served.request(*words, **more)
+        answer = served.getresponse()
+        return answer.status, answer.headers.get("Retry-After", ""), answer.read().decode()
+
+    def push(
+        self, served: http.client.HTTPConnection, path: str = "/toy", **more: Any
+    ) -> tuple[int, str, str]:
+        usual = {"body": message.body(said()), "headers": message.attributes(said())}
+        return self.ask(served, "POST", path, **{**usual, **more})
+
+    def test_every_answer_on_one_connection(self, desk: Desk, served: http.client.HTTPConnection):
+        desk.bus.lane = [said()]
+        assert self.push(served) == (204, "", "")
+        assert desk.bus.settled == [("ack", "e-1")]
+        assert self.ask(served, "GET", "/toy")[0] == 405
+        assert self.push(served, "/moon")[0] == 404
+        missing = "no CloudEvent in binary mode: id, type, source, time missing"
+        assert self.push(served, headers={}) == (400, "", missing)
+        desk.bus.wait = 3
+        assert self.push(served)[:2] == (503, "3")
+        desk.fault = "no"
+        assert self.push(served)[0] == 401
+
+    def test_a_body_in_pieces(self, desk: Desk, served: http.client.HTTPConnection):
+        desk.bus.lane = [said()]
+        pieces = (message.body(said())[at : at + 7] for at in range(0, 200, 7))
+        pieces = (piece for piece in pieces if piece)
+        assert self.push(served, body=pieces, encode_chunked=True)[0] == 204
+
+    def test_a_body_that_is_too_large(self, served: http.client.HTTPConnection):
+        with suppress(ConnectionError):
+            assert self.push(served, body=bytes(light.LARGEST_BODY + light.BLOCK))[0] == 413
+
+    def test_headers_that_are_too_large(self, served: http.client.HTTPConnection):
+        with suppress(ConnectionError):
+            assert self.push(served, headers={"x": "y" * (light.LARGEST_HEAD + 1)})[0] == 431
+
+    def test_a_bug_is_told_and_the_connection_lives(self, desk: Desk, served: http.client.HTTPConnection):
+        desk.door.refusal = None  # type: ignore[assignment,method-assign]
+        assert self.push(served)[0] == 500
+        assert self.push(served)[0] == 500
+
+    def test_who_speaks_no_http_is_hung_up_on(self, served: http.client.HTTPConnection):
+        with socket.create_connection((served.host, served.port)) as other:
+            other.sendall(b"hello\r\n\r\n")
+            assert other.recv(100) == b""
+        assert self.push(served)[0] == 204
+
+    def test_a_request_under_way_is_answered_when_it_closes(self):
+        listener = socket.create_server(("127.0.0.1", 0))
+        began, go_on = threading.Event(), threading.Event()
+
+        def handle(*_: object) -> Answer:
+            began.set()
+            go_on.wait(20)
+            return Answer(status=204)
+
+        server = LightServer(listener, handle)
+        port = listener.getsockname()[1]
+        thread = threading.Thread(target=server.serve)
+        thread.start()
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        connection.request("POST", "/toy", b"{}")
+        assert began.wait(20)
+        server.close()
+        go_on.set()
+        answer = connection.getresponse()
+        assert (answer.status, answer.headers["Connection"]) == (204, "close")
+        thread.join(20)
+        assert not thread.is_alive()
+        connection.close()
 
 
 MAIN = """
