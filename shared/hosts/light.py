@@ -19,6 +19,7 @@ from shared.hosts.door import Answer
 
 CONNECTIONS = 256
 IDLE_SECONDS = 75.0
+PAUSE_SECONDS = 0.1
 LARGEST_BODY = 10 * 1024 * 1024  # bytes; what a message of Pub/Sub may have
 LARGEST_HEAD = 64 * 1024
 BLOCK = 64 * 1024
@@ -44,8 +45,12 @@ class LightServer:
             self._room.acquire()
             try:
                 connection, _ = self._listener.accept()
-            except OSError:
-                break  # closed
+            except OSError as error:
+                self._room.release()
+                if not self._closing.is_set():
+                    log.error("no connection could be taken: %s", error)  # too many open files, say
+                    self._closing.wait(PAUSE_SECONDS)
+                continue
             thread = threading.Thread(target=self._attend, args=[connection], name="push", daemon=True)
             with self._lock:
                 self._open[connection] = thread

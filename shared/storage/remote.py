@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote
@@ -61,13 +62,16 @@ class RemoteArtifacts:
     def write(self, path: str, content: bytes) -> Stored:
         """See `Artifacts.write`."""
         stored = _stored(path, content)
-        self._transport.put(self._name(path), content, _hex(stored))
+        with self._there():
+            self._transport.put(self._name(path), content, _hex(stored))
         return stored
 
     def create(self, path: str, content: bytes) -> Stored:
         """See `Artifacts.create`."""
         stored = _stored(path, content)
-        if not self._transport.put_new(self._name(path), content, _hex(stored)):
+        with self._there():
+            fresh = self._transport.put_new(self._name(path), content, _hex(stored))
+        if not fresh:
             found = self._transport.get(self._name(path))
             if found is None:
                 raise Retry(f"artifact {path!r} was deleted while it was being created")
@@ -91,7 +95,8 @@ class RemoteArtifacts:
             raise Reject(f"{source} cannot be uploaded as {path!r}: it is no file")
         before = source.stat()
         digest = _digest(source)
-        self._transport.put_file(name, source, before.st_size, digest)
+        with self._there():
+            self._transport.put_file(name, source, before.st_size, digest)
         after = source.stat()
         if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
             self._transport.remove(name, [name])
@@ -135,6 +140,14 @@ class RemoteArtifacts:
         """None: it lies elsewhere."""
         paths.require_path(path)
         return None
+
+    @contextmanager
+    def _there(self) -> Iterator[None]:
+        """Raises Retry where the store itself is absent: a write finds nothing else missing."""
+        try:
+            yield
+        except FileNotFoundError as error:
+            raise Retry(f"{self._root} is not there: is the bucket or repository made?") from error
 
     def _name(self, path: str) -> str:
         return self._folder + paths.require_path(path)
