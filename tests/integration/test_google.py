@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -50,4 +51,19 @@ def test_pushed_to_functions_framework(installation: GoogleInstallation, reposit
     installation.up(KUZNIA_SERVICES="none")
     installation.wait_for_doors()
     ends.check(installation, Sent(run=repository.send()))
+    installation.stop_workers()
+
+
+@pytest.mark.parametrize("name", ["webhook", "training", "registration", "validation", "cards", "deployment"])
+def test_each_service_killed_at_its_first_commit(
+    installation: GoogleInstallation, repository: Repository, name: str
+) -> None:
+    """It dies with the decision made and nothing said of it; another worker of it takes over."""
+    installation.up(KUZNIA_SERVICES="none")
+    for other in discover():
+        installation.pull(other, **({"KUZNIA_KILL_AT": "after-commit:1"} if other == name else {}))
+    run = repository.send()
+    assert installation.workers[name].wait(60) == -signal.SIGKILL
+    installation.pull(name)
+    ends.check(installation, Sent(run=run))
     installation.stop_workers()
