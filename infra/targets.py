@@ -7,9 +7,10 @@ import json
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from shared.errors import Reject
@@ -137,7 +138,19 @@ def _on_profile(command: Sequence[str]) -> int:
     clouds()
     with Emulators(VENV / "emulators") as running:
         own = {"KUZNIA_PROFILE": "gcp", "GOOGLE_CLOUD_PROJECT": f"kuznia-{os.getpid()}"}
-        return subprocess.call(list(command), env={**os.environ, **running.environment, **own})
+        return _attended(command, {**os.environ, **running.environment, **own})
+
+
+def _attended(command: Sequence[str], environment: Mapping[str, str]) -> int:
+    """Run it to its end: Ctrl-C reaches it from the terminal, SIGTERM is passed on, and it may finish."""
+    process = subprocess.Popen(list(command), env=environment)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+    try:
+        return process.wait()
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def contracts(arguments: Sequence[str]) -> int:
