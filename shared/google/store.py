@@ -12,7 +12,6 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import quote
 
 import msgspec
 from google.cloud import firestore
@@ -158,7 +157,7 @@ class FirestoreStore:
         return self._client.document(f"{queries.DECISIONS}/{name}"), fields
 
     def _document(self, key: str) -> firestore.DocumentReference:
-        return self._client.collection(queries.RECORDS).document(quote(key, safe="@ :+,=~"))
+        return self._client.collection(queries.RECORDS).document(_name(key))
 
     def _remember(self, key: str, seen: _Seen) -> None:
         with self._lock:
@@ -174,6 +173,11 @@ class FirestoreStore:
     def _require_open(self) -> None:
         if self._closed:
             raise Retry("the registry on Firestore is closed")
+
+
+def _name(key: str) -> str:
+    """A key as the name of a document, which has no slashes."""
+    return key.replace("%", "%25").replace("/", "%2F")
 
 
 def _conflict(record: Record, found: int, asked: int | None = None) -> Conflict:
