@@ -123,6 +123,10 @@ class _Request:
         self._head = 0
         self._continue = False
 
+    def on_message_begin(self) -> None:
+        if self.complete:
+            raise ValueError("a second request before the first was answered")  # who does so is hung up on
+
     def on_url(self, url: bytes) -> None:
         self.path += str(url, "latin-1").partition("?")[0]
 

@@ -228,6 +228,15 @@ class TestLightHost:
             assert other.recv(100) == b""
         assert self.push(served)[0] == 204
 
+    def test_who_does_not_wait_for_an_answer_is_hung_up_on(
+        self, desk: Desk, served: http.client.HTTPConnection
+    ):
+        one = b"POST /toy HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n"
+        with socket.create_connection((served.host, served.port)) as other:
+            other.sendall(one + one.replace(b"/toy", b"/moon"))
+            assert other.recv(100) == b""
+        assert desk.bus.settled == []
+
     def test_a_request_under_way_is_answered_when_it_closes(self):
         listener = socket.create_server(("127.0.0.1", 0))
         began, go_on = threading.Event(), threading.Event()
