@@ -49,7 +49,9 @@ def demo() -> None:
 
     It makes KUZNIA_HOME (`.kuznia` here) anew; an installation that is not a demo's is left alone.
     """
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that the platform ends with us
+    signal.signal(
+        signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM)
+    )  # so that the platform ends with us
     settings = from_environment()
     require(settings.cache)
     _clear(settings)
