@@ -30,7 +30,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_attempts: int = 8
     lease_seconds: float = 60
     reconcile_seconds: float = 5
-    drain_seconds: float = 5
     ready_seconds: float = 600
     max_body_bytes: int = 25 * 1024 * 1024
 
@@ -64,7 +63,6 @@ _NUMBERS = {
     "max_attempts": int,
     "lease_seconds": float,
     "reconcile_seconds": float,
-    "drain_seconds": float,
     "ready_seconds": float,
     "max_body_bytes": int,
 }

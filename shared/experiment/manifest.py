@@ -9,7 +9,6 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-RISK_CLASSES = ("HIGH_RISK", "GENERAL_PURPOSE", "LIMITED_RISK", "MINIMAL_RISK")
 LABEL = r"^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$"
 VERSION = r"^(commit|(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})(-[0-9A-Za-z.-]{1,40})?)$"
 

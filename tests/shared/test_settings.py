@@ -32,7 +32,6 @@ def test_all_that_can_be_set(tmp_path: Path):
             "KUZNIA_MAX_ATTEMPTS": "3",
             "KUZNIA_LEASE_SECONDS": "1.5",
             "KUZNIA_RECONCILE_SECONDS": "0.5",
-            "KUZNIA_DRAIN_SECONDS": "0",
             "KUZNIA_MAX_BODY_BYTES": "1024",
         }
     )
@@ -46,7 +45,6 @@ def test_all_that_can_be_set(tmp_path: Path):
         max_attempts=3,
         lease_seconds=1.5,
         reconcile_seconds=0.5,
-        drain_seconds=0,
         max_body_bytes=1024,
     )
 

@@ -119,7 +119,7 @@ variable "home_gb" {
 }
 
 variable "environment" {
-  description = "More variables of every part, such as KUZNIA_DRAIN_SECONDS. Never a secret: those are mounted."
+  description = "More variables of every part, such as KUZNIA_MAX_ATTEMPTS. Never a secret: those are mounted."
   type        = map(string)
   default     = {}
 
