@@ -95,11 +95,17 @@ def test_a_stop_finishes_and_settles_what_is_in_hand_and_gives_back_the_rest(wor
 
     world.act = act
     opened = world.host()
+    stop_leasing = opened.bus.stop_leasing
+
+    def stop_leasing_and_go_on() -> None:  # only now is it sure that the stop came while e-0 was in hand
+        stop_leasing()
+        go_on.set()
+
+    opened.bus.stop_leasing = stop_leasing_and_go_on
     opened.bus.publish([said(n) for n in range(3)])
     assert began.wait(20)
     stopping = threading.Thread(target=world.stop)
     stopping.start()
-    go_on.set()
     stopping.join(30)
     assert not stopping.is_alive()
     assert opened.bus.pending() == 2
