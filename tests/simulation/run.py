@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import sys
@@ -91,6 +92,9 @@ def many(seeds: Sequence[int], jobs: int) -> Iterator[Summary]:
 
 
 def _chunk(seeds: Sequence[int]) -> Summary:
+    gc.set_threshold(
+        20_000, 20, 20
+    )  # a world is garbage as a whole: looking at it while it lives costs a tenth
     summary = Summary()
     for seed in seeds:
         summary.add(seed)
@@ -108,13 +112,18 @@ def main(arguments: Sequence[str]) -> int:
         total.join(summary)
         if sys.stderr.isatty():
             sys.stderr.write(f"\r{total.seeds} seeds, {len(total.violations)} violations")
-    document = total.document(time.monotonic() - began) | {"start": words.start, "jobs": words.jobs}
-    if words.report:
-        words.report.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        document = total.document(time.monotonic() - began) | {"start": words.start, "jobs": words.jobs}
+        if words.report:  # after every chunk: a long run that is cut off has told what it saw
+            _write(words.report, document)
     for seed in sorted(total.violations)[:MOST_REPORTS]:
         print(report(seed), end="\n\n")
     print(_line(document))
     return int(bool(total.violations))
+
+
+def _write(path: Path, document: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _one(seed: int, *, told: bool) -> int:
