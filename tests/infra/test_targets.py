@@ -10,7 +10,7 @@ from typing import ClassVar, Self
 
 import pytest
 
-from infra import targets
+from infra import targets, venv
 from shared.forge import steps
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,11 +29,11 @@ class Machine:
         if self.fails and self.fails in line:
             raise steps.StepFailed("bent")
         if " venv " in line:
-            (targets.VENV / "bin").mkdir(parents=True)
-            (targets.VENV / "bin" / "python").touch()
-            (targets.ROOT / ".venv-make.log").touch()
+            (venv.VENV / "bin").mkdir(parents=True)
+            (venv.VENV / "bin" / "python").touch()
+            (venv.ROOT / ".venv-make.log").touch()
         if "-e .[dev]" in line:
-            (targets.VENV / "bin" / "kuznia").touch()
+            (venv.VENV / "bin" / "kuznia").touch()
 
 
 @pytest.fixture
@@ -41,30 +41,32 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     made = Machine()
     (tmp_path / "pyproject.toml").write_text("[project]\n")
     (tmp_path / "control.txt").write_text("anvil==1\n")
+    monkeypatch.setattr(venv, "ROOT", tmp_path)
+    monkeypatch.setattr(venv, "VENV", tmp_path / ".venv")
     monkeypatch.setattr(targets, "ROOT", tmp_path)
     monkeypatch.setattr(targets, "VENV", tmp_path / ".venv")
-    monkeypatch.setattr(targets, "PYTHON", tmp_path / ".venv" / "bin" / "python")
-    monkeypatch.setattr(targets, "STAMP", tmp_path / ".venv" / "kuznia.json")
-    monkeypatch.setattr(targets, "PINS", tmp_path / "control.txt")
-    monkeypatch.setattr(targets, "CLOUD_PINS", tmp_path / "google.txt")
-    monkeypatch.setattr(targets, "CLOUD_STAMP", tmp_path / ".venv" / "kuznia-clouds.json")
+    monkeypatch.setattr(venv, "PYTHON", tmp_path / ".venv" / "bin" / "python")
+    monkeypatch.setattr(venv, "STAMP", tmp_path / ".venv" / "kuznia.json")
+    monkeypatch.setattr(venv, "PINS", tmp_path / "control.txt")
+    monkeypatch.setattr(venv, "CLOUD_PINS", tmp_path / "google.txt")
+    monkeypatch.setattr(venv, "CLOUD_STAMP", tmp_path / ".venv" / "kuznia-clouds.json")
     (tmp_path / "google.txt").write_text("tongs==1\n")
-    monkeypatch.setattr(targets, "_works", Path.exists)
+    monkeypatch.setattr(venv, "_works", Path.exists)
     monkeypatch.setattr(steps, "run", made.run)
     return made
 
 
 def test_it_is_made_once(machine: Machine) -> None:
-    targets.prepare()
+    venv.prepare()
     assert len(machine.ran) == 3
-    targets.prepare()
+    venv.prepare()
     assert len(machine.ran) == 3
 
 
 def test_other_pins_are_installed_into_it(machine: Machine) -> None:
-    targets.prepare()
-    targets.PINS.write_text("anvil==2\n")
-    targets.prepare()
+    venv.prepare()
+    venv.PINS.write_text("anvil==2\n")
+    venv.prepare()
     assert [line for line in machine.ran[3:] if " venv " in line] == []
     assert len(machine.ran) == 5
 
@@ -72,61 +74,61 @@ def test_other_pins_are_installed_into_it(machine: Machine) -> None:
 def test_a_failed_install_is_not_taken_for_whole(machine: Machine) -> None:
     machine.fails = "-e .[dev]"
     with pytest.raises(steps.StepFailed):
-        targets.prepare()
-    assert not targets.STAMP.exists()
+        venv.prepare()
+    assert not venv.STAMP.exists()
     machine.fails = ""
-    targets.prepare()
-    assert targets.STAMP.exists()
+    venv.prepare()
+    assert venv.STAMP.exists()
 
 
 def test_a_failed_renewal_is_not_taken_for_whole(machine: Machine) -> None:
-    targets.prepare()
+    venv.prepare()
     machine.fails = "-e .[dev]"
-    targets.PINS.write_text("anvil==2\n")
+    venv.PINS.write_text("anvil==2\n")
     with pytest.raises(steps.StepFailed):
-        targets.prepare()
-    targets.PINS.write_text("anvil==1\n")
+        venv.prepare()
+    venv.PINS.write_text("anvil==1\n")
     machine.fails = ""
     before = len(machine.ran)
-    targets.prepare()
+    venv.prepare()
     assert len(machine.ran) > before
 
 
 @pytest.mark.parametrize("gone", ["bin/python", "bin/kuznia"])
 def test_a_broken_one_is_mended(machine: Machine, gone: str) -> None:
-    targets.prepare()
-    (targets.VENV / gone).unlink()
-    targets.prepare()
-    assert (targets.VENV / gone).exists()
+    venv.prepare()
+    (venv.VENV / gone).unlink()
+    venv.prepare()
+    assert (venv.VENV / gone).exists()
 
 
 def test_one_that_was_moved_here_is_made_anew(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    targets.prepare()
-    monkeypatch.setattr(targets.platform, "python_version", lambda: "3.12.99")
-    (targets.VENV / "old").touch()
-    targets.prepare()
-    assert not (targets.VENV / "old").exists()
+    venv.prepare()
+    monkeypatch.setattr(venv.platform, "python_version", lambda: "3.12.99")
+    (venv.VENV / "old").touch()
+    venv.prepare()
+    assert not (venv.VENV / "old").exists()
 
 
 def test_clients_of_clouds_are_installed_once_and_again_for_other_pins(machine: Machine) -> None:
-    targets.prepare()
+    venv.prepare()
     before = len(machine.ran)
-    targets.clouds()
-    targets.clouds()
-    assert [targets.EXTRAS in line for line in machine.ran[before:]] == [True]
-    targets.CLOUD_PINS.write_text("tongs==2\n")
-    targets.clouds()
+    venv.clouds()
+    venv.clouds()
+    assert [venv.EXTRAS in line for line in machine.ran[before:]] == [True]
+    venv.CLOUD_PINS.write_text("tongs==2\n")
+    venv.clouds()
     assert len(machine.ran) == before + 2
 
 
 def test_clients_of_clouds_that_failed_are_not_taken_for_whole(machine: Machine) -> None:
-    targets.prepare()
-    machine.fails = targets.EXTRAS
+    venv.prepare()
+    machine.fails = venv.EXTRAS
     with pytest.raises(steps.StepFailed):
-        targets.clouds()
+        venv.clouds()
     machine.fails = ""
-    targets.clouds()
-    assert targets.CLOUD_STAMP.exists()
+    venv.clouds()
+    assert venv.CLOUD_STAMP.exists()
 
 
 def test_an_unknown_profile_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,11 +156,11 @@ def test_the_profile_emulators_runs_beside_them(monkeypatch: pytest.MonkeyPatch,
 
 
 def test_clean_removes_what_is_of_this_checkout(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
-    targets.prepare()
-    (targets.ROOT / ".kuznia").mkdir()
-    (targets.ROOT / "src").mkdir()
+    venv.prepare()
+    (venv.ROOT / ".kuznia").mkdir()
+    (venv.ROOT / "src").mkdir()
     assert targets.main(["clean"]) == 0
-    assert sorted(path.name for path in targets.ROOT.iterdir()) == [
+    assert sorted(path.name for path in venv.ROOT.iterdir()) == [
         "control.txt",
         "google.txt",
         "pyproject.toml",
@@ -194,12 +196,12 @@ def test_every_dependency_is_pinned_and_nothing_names_a_host() -> None:
     for file in (ROOT / "infra" / "pins").glob("*.txt"):
         assert "://" not in file.read_text()
     lines = (ROOT / "infra" / "pins" / "control.txt").read_text().split()
-    assert names | set(targets.BUILD) <= {line.split("==")[0].lower().replace("_", "-") for line in lines}
+    assert names | set(venv.BUILD) <= {line.split("==")[0].lower().replace("_", "-") for line in lines}
 
 
 def test_the_makers_tools_are_in_the_environment() -> None:
     for words in targets.STATIC.values():
-        assert shutil.which(words[0], path=str(targets.PYTHON.parent)), words[0]
+        assert shutil.which(words[0], path=str(venv.PYTHON.parent)), words[0]
 
 
 def test_the_clouds_extras_are_pinned_too() -> None:
