@@ -10,7 +10,8 @@ from shared.record import Do, Record
 from shared.service import Effect, Ports, Speech
 
 GRACE_SECONDS = 60.0
-READY_PATH = "/docs"  # LLaMA-Factory's API has no health route; this one answers without the key
+# LLaMA-Factory's API has no health route; this one answers without the key, as vLLM's does.
+READY_PATHS = {"llamafactory": "/docs", "vllm": "/health"}
 
 
 def effects(ports: Ports) -> Mapping[str, Effect]:
@@ -49,6 +50,6 @@ def _workload(do: Do, record: Record, ready_seconds: float) -> Workload:
         module="services.deployment.pod",
         document=document,
         limits=Limits(deadline_seconds=ready_seconds, grace_seconds=GRACE_SECONDS),
-        ready_path=READY_PATH,
+        ready_path=READY_PATHS.get(version["engine"], "/docs"),
         labels={"tenant": version["tenant"], "model": record.name},
     )
