@@ -1,0 +1,170 @@
+"""What the Kubernetes cluster needs to know, from `KUZNIA_K8S_*`; every fault is told at once."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from shared.settings import SettingsError
+
+PREFIX = "KUZNIA_K8S_"
+ORCHESTRATORS = ("job", "argo")
+RELEASES = ("plain", "helm", "gitops")
+_FLAGS: Mapping[str, bool] = {"0": False, "false": False, "no": False, "1": True, "true": True, "yes": True}
+_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_IMAGE = re.compile(r"[a-z0-9][a-z0-9._/:@-]*", re.IGNORECASE)
+_OURS = re.compile(r"KUZNIA_(?!K8S_|HOME$|HOST$|PORT$|GATEWAY_PORT$|CLUSTER$|SERVICES$|SECRET)")
+_PASSED = frozenset(
+    {"GOOGLE_CLOUD_PROJECT", "PUBSUB_EMULATOR_HOST", "FIRESTORE_EMULATOR_HOST", "STORAGE_EMULATOR_HOST"}
+)
+
+
+class KubernetesSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Each field is the variable KUZNIA_K8S_<FIELD>.
+
+    url: of an API server without TLS or identity, such as `kubectl proxy` (empty: KUBECONFIG and `context`,
+    or the pod's own service account). namespace, server_namespace, service_account: patterns, in which
+    `{tenant}` stands for the tenant. trainer_image, engine_image: what jobs and servers run in.
+    accelerator: value of the node label cloud.google.com/gke-accelerator. queue: Kueue's LocalQueue.
+    ttl_seconds: how long a finished Job stays; keep_seconds: how long its verdict and the tail of its output do.
+    releases: who makes servers: `plain` Deployments of ours, `helm`, or `gitops` (commits to a repository).
+    address: where a server is spoken to: its Service's name (`service`), or the address of its pod (`pod`).
+    environment: variables that pods get besides their own.
+    """
+
+    url: str = ""
+    context: str = ""
+    namespace: str = "{tenant}"
+    server_namespace: str = "{tenant}-api"
+    service_account: str = "kuznia-{tenant}"
+    trainer_image: str = ""
+    engine_image: str = ""
+    image_pull_secret: str = ""
+    accelerator: str = ""
+    spot: bool = False
+    queue: str = ""
+    priority_class: str = ""
+    runtime_class: str = ""
+    scratch_gib: int = 100
+    ttl_seconds: int = 86_400
+    keep_seconds: int = 30 * 86_400
+    request_seconds: float = 30
+    watch_seconds: float = 300
+    orchestrator: str = "job"
+    releases: str = "plain"
+    address: str = "service"
+    port: int = 8000
+    chart: str = ""
+    chart_values: str = ""
+    gitops_repository: str = ""
+    gitops_branch: str = "main"
+    gitops_path: str = "releases"
+    environment: dict[str, str] = {}
+
+    def namespace_of(self, tenant: str, kind: str) -> str:
+        """Where a tenant's jobs or servers run."""
+        return (self.server_namespace if kind == "server" else self.namespace).replace("{tenant}", tenant)
+
+
+_FIELDS: Mapping[str, msgspec.structs.FieldInfo] = {
+    field.name: field for field in msgspec.structs.fields(KubernetesSettings)
+}
+_CHOICES: Mapping[str, Sequence[str]] = {
+    "orchestrator": ORCHESTRATORS,
+    "releases": RELEASES,
+    "address": ("service", "pod"),
+}
+_PATTERNS = ("namespace", "server_namespace", "service_account")
+_IMAGES = ("trainer_image", "engine_image")
+
+
+def from_environment(environ: Mapping[str, str] = os.environ) -> KubernetesSettings:
+    """Settings of the Kubernetes cluster. Raises SettingsError with one line a fault."""
+    faults: list[str] = _unknown(environ)
+    values: dict[str, object] = {"environment": _passed_on(environ)}
+    for name, field in _FIELDS.items():
+        text = environ.get(_variable(name), "")
+        if text and name != "environment":
+            values[name] = _read(_variable(name), text, field.type, faults)
+    settings = KubernetesSettings(**values)  # type: ignore[arg-type]
+    faults += _faults(settings)
+    if faults:
+        raise SettingsError("\n".join(faults))
+    return settings
+
+
+def _unknown(environ: Mapping[str, str]) -> list[str]:
+    known = {_variable(name) for name in _FIELDS if name != "environment"}
+    return [
+        f"{name} is no setting; there are {', '.join(sorted(known))}"
+        for name in sorted(environ)
+        if name.startswith(PREFIX) and name not in known
+    ]
+
+
+def _read(variable: str, text: str, kind: object, faults: list[str]) -> object:
+    if kind is bool:
+        if text.lower() not in _FLAGS:
+            faults.append(f"{variable} is {text!r}; it should be 1 or 0")
+        return _FLAGS.get(text.lower(), False)
+    if kind in (int, float):
+        return _number(variable, text, kind, faults)
+    return text
+
+
+def _number(variable: str, text: str, kind: object, faults: list[str]) -> float:
+    try:
+        number = int(text) if kind is int else float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number) or number <= 0:
+        faults.append(
+            f"{variable} is {text!r}; it should be a {'whole ' if kind is int else ''}number above 0"
+        )
+        return 1
+    return number
+
+
+def _faults(settings: KubernetesSettings) -> list[str]:
+    found = []
+    for name, choices in _CHOICES.items():
+        chosen = getattr(settings, name)
+        if chosen not in choices:
+            found.append(f"{_variable(name)} is {chosen!r}; it should be {' or '.join(choices)}")
+    for name in _PATTERNS:
+        pattern = getattr(settings, name)
+        if not _LABEL.fullmatch(pattern.replace("{tenant}", "t")):
+            found.append(
+                f"{_variable(name)} is {pattern!r}; it should be a DNS label, in which {{tenant}} may stand"
+            )
+    found += [
+        f"{_variable(name)} is {image!r}; it should be an image such as europe-docker.pkg.dev/p/kuznia/trainer:1"
+        for name in _IMAGES
+        if (image := getattr(settings, name)) and not _IMAGE.fullmatch(image)
+    ]
+    return found + _missing(settings)
+
+
+def _missing(settings: KubernetesSettings) -> list[str]:
+    needed = {"trainer_image": "jobs run in it"}
+    if settings.releases == "plain":
+        needed["engine_image"] = "plain servers run in it"
+    else:
+        needed["chart"] = f"{settings.releases} releases install it"
+    if settings.releases == "gitops":
+        needed["gitops_repository"] = "releases are committed to it"
+    return [
+        f"{_variable(name)} is not set; {why}" for name, why in needed.items() if not getattr(settings, name)
+    ]
+
+
+def _passed_on(environ: Mapping[str, str]) -> dict[str, str]:
+    return {name: environ[name] for name in sorted(environ) if name in _PASSED or _OURS.match(name)}
+
+
+def _variable(name: str) -> str:
+    return PREFIX + name.upper()
