@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from shared.forge import environment, models
+from infra import helm as helms
+from shared.forge import environment, models, steps
 from shared.settings import from_environment
 
 pytest_plugins = ["tests.emulators"]
@@ -52,6 +53,16 @@ def git() -> str:
     found = shutil.which("git")
     require_capability("git", found is not None, "git: apt install git")
     return str(found)
+
+
+@pytest.fixture(scope="session")
+def helm(pytestconfig: pytest.Config) -> str:
+    """The path of helm; fetched once where it is not there."""
+    try:
+        return str(helms.require(pytestconfig.stash[CACHE]))
+    except (steps.StepFailed, OSError) as error:
+        require_capability("helm", False, f"helm: {error}")
+        raise
 
 
 @pytest.fixture
