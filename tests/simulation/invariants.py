@@ -90,6 +90,8 @@ class Checks:
         live = new.data.get("live", "")
         if live and live != old.data.get("live"):
             self._gates(new.name, live, new.data["versions"][live])
+            if not new.data["versions"][live]["address"]:
+                raise Violation(f"routes: {new.key} sends to {live}, which has not answered yet")
         for name, version in new.data.get("versions", {}).items():
             if version["state"] == "live" and name != live:
                 raise Violation(f"one live: {new.key} has {name} live beside {live or 'nothing'}")
