@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
-from jinja2 import StrictUndefined, Template
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from services.cards import rows, text
 from services.cards.facts import Facts
 from services.cards.fields import FIELDS, Field, completeness, missing
 from services.cards.front_matter import dumped, metadata
 from services.cards.sections import SCHEMA_VERSION, SECTIONS, provenance
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 TEMPLATE = "card.md.j2"
 TOOLS = (
@@ -94,7 +95,13 @@ def _markdown(document: dict[str, Any]) -> str:
 
 @cache
 def template() -> Template:
-    """Compiled once a process. Whatever it prints is escaped, unless it is Markup already."""
+    """Compiled once a process, by the first card: a service that starts for another event needs no Jinja.
+
+    Whatever it prints is escaped, unless it is Markup already.
+    """
+    from jinja2 import StrictUndefined  # noqa: PLC0415 - see above
+    from jinja2.sandbox import ImmutableSandboxedEnvironment  # noqa: PLC0415
+
     environment = ImmutableSandboxedEnvironment(
         autoescape=True,
         finalize=text.inline,

@@ -13,7 +13,7 @@ import msgspec
 from services.cards.facts import Facts, stated
 from services.cards.results import results, setbacks
 from services.cards.training import data, methods
-from shared.experiment.manifest_faults import LOG_DAYS_HIGH_RISK
+from shared.experiment.law import LOG_DAYS_HIGH_RISK
 from shared.lifecycle import approval_needed
 
 SCHEMA_VERSION = "1.0"

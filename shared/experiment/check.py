@@ -17,7 +17,6 @@ from shared.experiment.document import Document, read_yaml
 from shared.experiment.experiment import CONFIG, MANIFEST, TEXT_LIMIT, Experiment, is_read
 from shared.experiment.faults import Fault, arranged, nearest, render, shown
 from shared.experiment.keys import check_keys
-from shared.experiment.manifest_faults import check_manifest
 from shared.experiment.memory import check_memory
 from shared.experiment.rules import REFUSED, check_rules
 from shared.experiment.tokens import lines_with_token
@@ -57,7 +56,7 @@ def check(folder: Folder, *, known_models: Collection[str] | None = None) -> Che
         ]
         found += check_data(experiment)
     if MANIFEST in folder.texts and (manifest.values or not manifest.faults):
-        filled, faults = check_manifest(manifest)
+        filled, faults = _check_manifest(manifest)
         found += [*faults, *check_memory(experiment)]
     return Checked(
         config=config.values,
@@ -65,6 +64,13 @@ def check(folder: Folder, *, known_models: Collection[str] | None = None) -> Che
         faults=arranged(fault for fault in found if fault.level == "fault"),
         warnings=arranged(fault for fault in found if fault.level == "warning"),
     )
+
+
+def _check_manifest(document: Document) -> tuple[dict[str, Any], list[Fault]]:
+    # pydantic is a third of a cold start, and of all events only a pushed config needs it.
+    from shared.experiment.manifest_faults import check_manifest  # noqa: PLC0415 - see above
+
+    return check_manifest(document)
 
 
 def _document(folder: Folder, name: str) -> Document:

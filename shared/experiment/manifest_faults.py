@@ -13,10 +13,10 @@ from pydantic_core import ErrorDetails
 from shared.experiment.document import Document
 from shared.experiment.faults import Fault, nearest, shown, warning
 from shared.experiment.keys import catalogue
+from shared.experiment.law import LOG_DAYS_HIGH_RISK
 from shared.experiment.manifest import Manifest
 
 _PLACEHOLDERS = frozenset({"todo", "fixme", "tbd", "xxx", "…", "...", "[more information needed]"})
-LOG_DAYS_HIGH_RISK = 183  # Regulation (EU) 2024/1689, Articles 19(1) and 26(6): at least six months
 _WANTED = {
     "string_type": "should be a text; put it in quotes",
     "int_type": "should be a whole number",
