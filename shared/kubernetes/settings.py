@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import math
 import os
 import re
@@ -19,7 +20,14 @@ _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _IMAGE = re.compile(r"[a-z0-9][a-z0-9._/:@-]*", re.IGNORECASE)
 _OURS = re.compile(r"KUZNIA_(?!K8S_|HOME$|HOST$|PORT$|GATEWAY_PORT$|CLUSTER$|SERVICES$|SECRET)")
 _PASSED = frozenset(
-    {"GOOGLE_CLOUD_PROJECT", "PUBSUB_EMULATOR_HOST", "FIRESTORE_EMULATOR_HOST", "STORAGE_EMULATOR_HOST"}
+    {
+        "GOOGLE_CLOUD_PROJECT",
+        "HF_ENDPOINT",
+        "HF_HUB_OFFLINE",
+        "PUBSUB_EMULATOR_HOST",
+        "FIRESTORE_EMULATOR_HOST",
+        "STORAGE_EMULATOR_HOST",
+    }
 )
 
 
@@ -33,6 +41,10 @@ class KubernetesSettings(msgspec.Struct, frozen=True, kw_only=True):
     ttl_seconds: how long a finished Job stays; keep_seconds: how long its verdict and the tail of its output do.
     releases: who makes servers: `plain` Deployments of ours, `helm`, or `gitops` (commits to a repository).
     address: where a server is spoken to: its Service's name (`service`), or the address of its pod (`pod`).
+    artifacts: pattern of the artifact store as a tenant's pods see it (empty: the platform's own).
+    hf_secret: Secret of the tenant's namespace whose key `token` opens the model hub. network_policy: whether
+    jobs get one; egress: networks (CIDR, with commas) that they may ask by HTTPS besides the public ones.
+    executor_account: service account of Argo's own container in a pod.
     environment: variables that pods get besides their own.
     """
 
@@ -40,7 +52,8 @@ class KubernetesSettings(msgspec.Struct, frozen=True, kw_only=True):
     context: str = ""
     namespace: str = "{tenant}"
     server_namespace: str = "{tenant}-api"
-    service_account: str = "kuznia-{tenant}"
+    service_account: str = "trainer"
+    server_service_account: str = "engine"
     trainer_image: str = ""
     engine_image: str = ""
     image_pull_secret: str = ""
@@ -48,6 +61,11 @@ class KubernetesSettings(msgspec.Struct, frozen=True, kw_only=True):
     spot: bool = False
     queue: str = ""
     priority_class: str = ""
+    artifacts: str = ""
+    hf_secret: str = ""
+    network_policy: bool = True
+    egress: str = ""
+    executor_account: str = "executor"
     runtime_class: str = ""
     scratch_gib: int = 100
     ttl_seconds: int = 86_400
@@ -78,7 +96,7 @@ _CHOICES: Mapping[str, Sequence[str]] = {
     "releases": RELEASES,
     "address": ("service", "pod"),
 }
-_PATTERNS = ("namespace", "server_namespace", "service_account")
+_PATTERNS = ("namespace", "server_namespace", "service_account", "server_service_account")
 _IMAGES = ("trainer_image", "engine_image")
 
 
@@ -146,7 +164,20 @@ def _faults(settings: KubernetesSettings) -> list[str]:
         for name in _IMAGES
         if (image := getattr(settings, name)) and not _IMAGE.fullmatch(image)
     ]
+    found += [
+        f"{_variable('egress')} has {text!r}; it should be networks such as 10.8.0.0/16, with commas"
+        for text in settings.networks
+        if not _is_network(text)
+    ]
     return found + _missing(settings)
+
+
+def _is_network(text: str) -> bool:
+    try:
+        ipaddress.ip_network(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _missing(settings: KubernetesSettings) -> list[str]:
