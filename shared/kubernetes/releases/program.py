@@ -17,9 +17,9 @@ from shared.kubernetes.settings import KubernetesSettings
 PROGRAM = "helm"
 GRACE_SECONDS = 5.0  # told to end, helm writes down that its release failed
 NOT_FOUND = re.compile(r"release: not found", re.IGNORECASE)
-NONE_DEPLOYED = re.compile(r"has no deployed releases", re.IGNORECASE)
 # What helm says -> which of our words it is, and what to tell a person; helm's own words follow.
 _CAUSES: tuple[tuple[str, type[KuzniaError], str], ...] = (
+    (r"unknown flag|invalid argument", Reject, "this helm is too old: install helm 4"),
     (
         r"another operation \(install/upgrade/rollback\) is in progress",
         Retry,
@@ -71,8 +71,7 @@ _CAUSES: tuple[tuple[str, type[KuzniaError], str], ...] = (
         "the cluster did not answer in time",
     ),
     (
-        r"unreachable|connection refused|connection reset|no such host|i/o|tls handshake|server is currently unable"
-        r"|too many requests|internal error|service unavailable",
+        r"unreachable|connection re(fused|set)|no such host|i/o|tls handshake|unable|internal error|too many req",
         Retry,
         "the cluster cannot be reached",
     ),
