@@ -87,6 +87,11 @@ class KubernetesSettings(msgspec.Struct, frozen=True, kw_only=True):
         """Where a tenant's jobs or servers run."""
         return (self.server_namespace if kind == "server" else self.namespace).replace("{tenant}", tenant)
 
+    @property
+    def networks(self) -> list[str]:
+        """`egress`, one by one."""
+        return [text.strip() for text in self.egress.split(",") if text.strip()]
+
 
 _FIELDS: Mapping[str, msgspec.structs.FieldInfo] = {
     field.name: field for field in msgspec.structs.fields(KubernetesSettings)
