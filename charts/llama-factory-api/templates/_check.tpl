@@ -111,7 +111,7 @@ resources.requests and resources.limits name different numbers of nvidia.com/gpu
 gpu.accelerator is set, and resources.limits has no nvidia.com/gpu: the pod would take a GPU's node and not its GPU
 {{- end }}
 {{- if and .Values.vllm.hotLoad (not .Values.apiKey.secretName) }}
-vllm.hotLoad is on, and apiKey.secretName is empty: whoever reaches the pod could load any folder of it; set a key
+vllm.hotLoad is on, and apiKey.secretName is empty: the gate would let nobody load one; set a key
 {{- end }}
 {{- end -}}
 
@@ -172,9 +172,6 @@ httpRoute is on, and httpRoute.parentRefs is empty: name the Gateway that it bel
 {{- if and $open .Values.networkPolicy.enabled (not .Values.networkPolicy.controllers) (not .Values.networkPolicy.extraIngress) }}
 {{ join " and " $open }} is on, and networkPolicy.controllers is empty: no request would get through; say who carries them
 {{- end }}
-{{- if and .Values.ingress.enabled .Values.vllm.hotLoad }}
-ingress and vllm.hotLoad are both on: the route that loads any folder of the pod would be open to every holder of the key; use httpRoute, which leads only to what clients ask
-{{- end }}
 {{- end -}}
 
 {{- define "llama-factory-api.faultsRest" -}}
@@ -191,7 +188,7 @@ extraEnv: {{ $variable.name }} has its secret in clear: use valueFrom.secretKeyR
 {{- end }}
 {{- range $field := list "commonLabels" "podLabels" }}
 {{- range $label := keys (index $.Values $field) | sortAlpha }}
-{{- if regexMatch "^(app\\.kubernetes\\.io/|helm\\.sh/|kuznia\\.dev/(tenant|model)$)" $label }}
+{{- if regexMatch "^(app\\.kubernetes\\.io|helm\\.sh)/" $label }}
 {{ $field }}: {{ $label }} is the chart's own; leave it out
 {{- end }}
 {{- end }}

@@ -1,39 +1,55 @@
-{{- /* The words after `vllm`. */ -}}
+{{- /* The words after `vllm`, as shared/forge/serving.py says them for the same document; the operator's own go before the gate. */ -}}
 {{- define "llama-factory-api.vllm" -}}
 {{- $model := .Values.model -}}
 {{- $own := .Values.vllm -}}
 {{- $gpus := include "llama-factory-api.gpus" . | int -}}
 {{- $parts := include "llama-factory-api.parts" . | fromYaml -}}
 {{- $main := default $parts.weights $parts.base -}}
-{{- $words := list "serve" $main.place -}}
-{{- $words = concat $words (list "--served-model-name" (ternary $model.base.id $model.id (eq $model.kind "adapter"))) -}}
+{{- $words := list "serve" $main.place "--served-model-name" (ternary $model.base.id $model.id (eq $model.kind "adapter")) -}}
 {{- $words = concat $words (list "--host" "0.0.0.0" "--port" "8000") -}}
 {{- if eq $main.load "stream" -}}
 {{- $words = concat $words (list "--load-format" "runai_streamer") -}}
 {{- end -}}
-{{- with $main.revision -}}
-{{- $words = concat $words (list "--revision" .) -}}
-{{- end -}}
-{{- with default (ternary "" "float32" (gt $gpus 0)) $own.dtype -}}
-{{- $words = concat $words (list "--dtype" .) -}}
-{{- end -}}
-{{- range $flag, $value := dict "--max-model-len" $own.maxModelLen "--max-num-seqs" $own.maxNumSeqs "--gpu-memory-utilization" $own.gpuMemoryUtilization -}}
-{{- if $value -}}
-{{- $words = concat $words (list $flag (toString $value)) -}}
-{{- end -}}
-{{- end -}}
+{{- $dtype := default (ternary "" "float32" (gt $gpus 0)) $own.dtype -}}
+{{- $sequences := default (ternary 0 8 (gt $gpus 0)) ($own.maxNumSeqs | int) -}}
 {{- $shared := default $gpus ($own.tensorParallelSize | int) -}}
-{{- if gt $shared 1 -}}
-{{- $words = concat $words (list "--tensor-parallel-size" (toString $shared)) -}}
+{{- range $pair := list (list "--revision" $main.revision) (list "--dtype" $dtype) (list "--max-num-seqs" $sequences) (list "--tensor-parallel-size" (ternary $shared 0 (gt $shared 1))) (list "--max-model-len" ($own.maxModelLen | int)) (list "--gpu-memory-utilization" $own.gpuMemoryUtilization) -}}
+{{- if index $pair 1 -}}
+{{- $words = concat $words (list (index $pair 0) (toString (index $pair 1))) -}}
+{{- end -}}
 {{- end -}}
 {{- if eq $model.kind "adapter" -}}
 {{- $words = concat $words (list "--enable-lora" "--max-lora-rank" (toString $own.maxLoraRank) "--max-loras" (toString $own.maxLoras)) -}}
 {{- $words = concat $words (list "--lora-modules" (printf "%s=%s" $model.id $parts.weights.place)) -}}
 {{- end -}}
-{{- if $own.enforceEager -}}
+{{- if or $own.enforceEager (eq $gpus 0) -}}
 {{- $words = append $words "--enforce-eager" -}}
 {{- end -}}
-{{- toYaml (concat $words $own.extraArgs) -}}
+{{- with include "llama-factory-api.chatTemplate" . -}}
+{{- $words = concat $words (list "--chat-template" (printf "%s/%s" $parts.weights.place .)) -}}
+{{- end -}}
+{{- $words = concat $words (list "--generation-config" "vllm" "--override-generation-config" (include "llama-factory-api.sampling" .)) -}}
+{{- $drained := sub .Values.terminationGracePeriodSeconds (add .Values.drainSeconds 5) -}}
+{{- $words = concat $words (list "--shutdown-timeout" (toString (max 1 $drained)) "--disable-uvicorn-access-log" "--disable-fastapi-docs") -}}
+{{- $words = concat $words $own.extraArgs (list "--middleware" "kuznia_gate.Gate") -}}
+{{- toYaml $words -}}
+{{- end -}}
+
+{{- /* The file of an adapter's own chat template, where it is a file that the engine sees. */ -}}
+{{- define "llama-factory-api.chatTemplate" -}}
+{{- $weights := (include "llama-factory-api.parts" . | fromYaml).weights -}}
+{{- if and (eq .Values.engine "vllm") (eq .Values.model.kind "adapter") (ne $weights.load "hub") -}}
+{{- .Values.vllm.chatTemplate -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* LLaMA-Factory's defaults of an answer in vLLM's words. */ -}}
+{{- define "llama-factory-api.sampling" -}}
+{{- if index .Values.model.generation "do_sample" -}}
+{{- toJson (pick .Values.model.generation "temperature" "top_p" "top_k" "repetition_penalty") -}}
+{{- else -}}
+{"temperature":0.0}
+{{- end -}}
 {{- end -}}
 
 {{- /* The arguments of `llamafactory-cli api`, as services/deployment/pod/engine.py writes them. */ -}}
@@ -81,8 +97,12 @@
 {{- end -}}
 {{- if eq .Values.engine "vllm" -}}
 {{- $plain = merge $plain (dict "VLLM_NO_USAGE_STATS" "1" "VLLM_CACHE_ROOT" "/tmp/vllm" "VLLM_CONFIG_ROOT" "/tmp/vllm") -}}
+{{- $plain = merge $plain (dict "PYTHONPATH" "/etc/kuznia/python") -}}
 {{- if .Values.vllm.hotLoad -}}
 {{- $plain = merge $plain (dict "VLLM_ALLOW_RUNTIME_LORA_UPDATING" "1") -}}
+{{- end -}}
+{{- if eq (include "llama-factory-api.gpus" .) "0" -}}
+{{- $plain = merge $plain (dict "VLLM_CPU_KVCACHE_SPACE" (toString .Values.vllm.cpuKvCacheGiB) "VLLM_CPU_OMP_THREADS_BIND" "nobind" "OMP_NUM_THREADS" (toString .Values.vllm.cpuThreads)) -}}
 {{- end -}}
 {{- else -}}
 {{- $plain = merge $plain (dict "API_HOST" "0.0.0.0" "API_PORT" "8000" "API_MODEL_NAME" .Values.model.id "MAX_CONCURRENT" (toString .Values.llamafactory.maxConcurrent)) -}}
@@ -97,6 +117,14 @@
     secretKeyRef:
       name: {{ .Values.apiKey.secretName }}
       key: {{ .Values.apiKey.key }}
+{{- if .Values.vllm.hotLoad }}
+# What who loads adapters shows the gate, from inside this pod only.
+- name: KUZNIA_GATE_SECRET
+  valueFrom:
+    secretKeyRef:
+      name: {{ .Values.apiKey.secretName }}
+      key: {{ .Values.apiKey.key }}
+{{- end }}
 {{- end }}
 {{- if .Values.env.HF_TOKEN_SECRET_NAME }}
 - name: HF_TOKEN

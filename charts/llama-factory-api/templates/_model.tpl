@@ -63,6 +63,10 @@ Each has path, load (never auto), place (what the engine is told), verify, diges
 {{- end -}}
 {{- if $told -}}
 {{- $asked := dict "parts" $told "kind" $model.kind "base_model" (ternary $model.base.id "" (eq $model.kind "adapter")) -}}
+{{- if eq .Values.engine "vllm" -}}
+{{- $_ := set $asked "chat_template" (include "llama-factory-api.chatTemplate" .) -}}
+{{- $_ := set $asked "max_rank" (.Values.vllm.maxLoraRank | int) -}}
+{{- end -}}
 {{- if $model.registry.url -}}
 {{- $_ := set $asked "registry" (dict "url" $model.registry.url "model_id" (include "llama-factory-api.modelId" .) "version" $model.version) -}}
 {{- end -}}

@@ -13,9 +13,9 @@
 {{- end -}}
 {{- end -}}
 
-{{- /* The model's id in the registry: team-x/llm-qa-v1 is team-x.llm-qa.v1. */ -}}
+{{- /* The model's id in the registry: team-x/llm-qa-v1 is team-x.llm-qa.v1, and a version behind `@` is no part of it. */ -}}
 {{- define "llama-factory-api.modelId" -}}
-{{- $said := regexReplaceAll "-v([0-9]+)$" (replace "/" "." .Values.model.id) ".v${1}" -}}
+{{- $said := regexReplaceAll "-v([0-9]+)$" (regexReplaceAll "@.*$" .Values.model.id "" | replace "/" ".") ".v${1}" -}}
 {{- default $said .Values.model.registry.modelId -}}
 {{- end -}}
 
@@ -32,11 +32,8 @@ app.kubernetes.io/component: engine
 app.kubernetes.io/part-of: kuznia
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- $id := include "llama-factory-api.modelId" . }}
-kuznia.dev/tenant: {{ splitList "." $id | first | trunc 63 | quote }}
-kuznia.dev/model: {{ $id | trunc 63 | trimAll "-._" | quote }}
-{{- with .Values.commonLabels }}
-{{ toYaml . }}
-{{- end }}
+{{- $own := dict "kuznia.dev/tenant" (splitList "." $id | first | trunc 63) "kuznia.dev/model" ($id | trunc 63 | trimAll "-._") }}
+{{ mergeOverwrite $own .Values.commonLabels | toYaml }}
 {{- end -}}
 
 {{- define "llama-factory-api.labels" -}}

@@ -147,12 +147,11 @@ envFrom:
       mountPath: /tmp
     - name: memory
       mountPath: /dev/shm
-    {{- if eq .Values.engine "llamafactory" }}
+    {{- $file := ternary "python/kuznia_gate.py" "api.yaml" (eq .Values.engine "vllm") }}
     - name: config
-      mountPath: /etc/kuznia/api.yaml
-      subPath: api.yaml
+      mountPath: /etc/kuznia/{{ $file }}
+      subPath: {{ base $file }}
       readOnly: true
-    {{- end }}
     {{- if include "llama-factory-api.usesDisk" . }}
     - name: models
       mountPath: /models
@@ -228,8 +227,8 @@ topologySpreadConstraints:
 {{- end -}}
 {{- if eq .Values.engine "llamafactory" -}}
 {{- $_ := set $held "api.yaml" (include "llama-factory-api.llamafactory" .) -}}
+{{- else -}}
+{{- $_ := set $held "kuznia_gate.py" (.Files.Get "files/kuznia_gate.py") -}}
 {{- end -}}
-{{- with $held -}}
-{{- toYaml . -}}
-{{- end -}}
+{{- toYaml $held -}}
 {{- end -}}
