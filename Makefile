@@ -1,7 +1,7 @@
 # Every target is a function of infra/targets.py; `make help` lists them, ARGS goes to the command behind it.
 PYTHON ?= python3
 export PROFILE
-TARGETS := demo test check contracts trainer bench-lifecycle bench-events bench-startup bench-bus torture simulate mutants up clean
+TARGETS := demo test check contracts trainer vllm bench-lifecycle bench-events bench-startup bench-bus bench-hotload torture simulate mutants up clean
 
 .PHONY: help $(TARGETS)
 help $(TARGETS):

@@ -32,6 +32,11 @@ def trainer(_: Sequence[str] = ()) -> int:
     return subprocess.call([PYTHON, "-m", "shared.forge.provision"])
 
 
+def vllm(_: Sequence[str] = ()) -> int:
+    """Make the vLLM environment, in the user's cache (3.5 GB; only `engine: vllm` needs it)."""
+    return subprocess.call([PYTHON, "-m", "shared.forge.provision_vllm"])
+
+
 def demo(arguments: Sequence[str]) -> int:
     """From a commit to an answering model, told as a story (about 5 minutes); PROFILE=emulators: on Google's."""
     return trainer() or _on_profile([str(VENV / "bin" / "kuznia"), "demo", *arguments])
@@ -106,6 +111,11 @@ def bench_lifecycle(arguments: Sequence[str]) -> int:
     return trainer() or _become([PYTHON, "-m", "benchmarks.lifecycle", *arguments])
 
 
+def bench_hotload(arguments: Sequence[str]) -> int:
+    """From the event to the first token: an adapter hot-loaded into a running vLLM, beside a new server."""
+    return trainer() or vllm() or _become([PYTHON, "-m", "benchmarks.hotload", *arguments])
+
+
 def torture(arguments: Sequence[str]) -> int:
     """Kill the platform KILLS times under a stream of pushes; nothing is lost or doubled (SEED=n)."""
     return _become([PYTHON, "-m", "tests.integration.torture", *arguments])
@@ -152,11 +162,13 @@ TARGETS: dict[str, Target] = {
     "test": test,
     "check": check,
     "trainer": trainer,
+    "vllm": vllm,
     "contracts": contracts,
     "bench-lifecycle": bench_lifecycle,
     "bench-events": bench_events,
     "bench-startup": bench_startup,
     "bench-bus": bench_bus,
+    "bench-hotload": bench_hotload,
     "torture": torture,
     "simulate": simulate,
     "mutants": mutants,

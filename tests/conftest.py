@@ -13,12 +13,13 @@ from pathlib import Path
 import pytest
 
 from infra import helm as helms
-from shared.forge import environment, models, steps
+from shared.forge import environment, models, steps, vllm
 from shared.settings import from_environment
 
 pytest_plugins = ["tests.emulators"]
 CACHE = pytest.StashKey[Path]()
 NEEDS_TRAINER = "the LLaMA-Factory environment: make trainer"
+NEEDS_VLLM = "the vLLM environment: make vllm"
 
 
 def require_capability(name: str, present: bool, why: str) -> None:
@@ -76,6 +77,13 @@ def trainer(cache: Path) -> environment.Trainer:
     """The LLaMA-Factory environment."""
     require_capability("trainer", environment.locate(cache) is not None, NEEDS_TRAINER)
     return environment.require(cache)
+
+
+@pytest.fixture
+def vllm_engine(cache: Path) -> vllm.Vllm:
+    """The vLLM environment."""
+    require_capability("vllm", vllm.locate(cache) is not None, NEEDS_VLLM)
+    return vllm.require(cache)
 
 
 @pytest.fixture

@@ -102,11 +102,16 @@ def environment(
 
     threads: at most so many for one process; 0: as many as there are CPUs for us.
     """
-    kept = {name: value for name, value in base.items() if not _withheld(name)}
-    paths = [str(trainer.home / "bin"), *filter(None, [kept.get("PATH", os.defpath)])]
     count = min(threads or available_cpus(), available_cpus())
     python_path = {"PYTHONPATH": str(trainer.stubs)} if trainer.stubs else {}
-    return kept | _OFFLINE | python_path | {"PATH": os.pathsep.join(paths), "OMP_NUM_THREADS": str(count)}
+    return inherited(trainer.home, base) | python_path | {"OMP_NUM_THREADS": str(count)}
+
+
+def inherited(home: Path, base: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """What a process of the environment at `home` keeps of `base`: no secrets, offline, its own `bin` first."""
+    kept = {name: value for name, value in base.items() if not _withheld(name)}
+    paths = [str(home / "bin"), *filter(None, [kept.get("PATH", os.defpath)])]
+    return kept | _OFFLINE | {"PATH": os.pathsep.join(paths)}
 
 
 def _withheld(name: str) -> bool:

@@ -1,4 +1,4 @@
-"""Processes that run LLaMA-Factory: forked from the warm trainer where one answers, else started cold.
+"""Processes that run LLaMA-Factory: forked from the warm trainer where one answers, else started cold; and vLLM.
 
 Both behave alike: an own process group, killed when we die however we die, a pid in KUZNIA_CHILDREN.
 """
@@ -19,6 +19,7 @@ import msgspec
 
 from shared.forge import warm
 from shared.forge.environment import Trainer
+from shared.forge.vllm import INSIDE, Vllm
 
 KILL_SECONDS = 10
 Result = TypeVar("Result")
@@ -29,7 +30,8 @@ class Lost(Exception):
 
 
 class Work(msgspec.Struct, frozen=True, kw_only=True):
-    """What is to run. argv: as for `llamafactory-cli` (`train x.yaml`, `api x.yaml`), or `generate x.json`.
+    """What is to run. argv: as for `llamafactory-cli` (`train x.yaml`, `api x.yaml`), `generate x.json`, or as
+    for `vllm`.
 
     env: the whole environment. log: file that its output is appended to.
     """
@@ -74,7 +76,16 @@ def insist(run: Callable[[], Result], tries: int = 3) -> Result:
 
 def start(work: Work, *, trainer: Trainer, home: Path) -> Running:
     """Start it; `home` is the installation whose warm trainer is asked first. Raises OSError (no Python)."""
-    running = (None if "FORCE_TORCHRUN" in work.env else _warm(work, home)) or _cold(work, trainer)
+    warm_one = None if "FORCE_TORCHRUN" in work.env else _warm(work, home)
+    return _listed(warm_one or _cold(work, trainer.python, warm.INSIDE / "child.py"))
+
+
+def start_vllm(work: Work, engine: Vllm) -> Running:
+    """Start vLLM with the words of `work`. Raises OSError (no Python)."""
+    return _listed(_cold(work, engine.python, INSIDE / "engine" / "serve.py"))
+
+
+def _listed(running: Running) -> Running:
     children = os.environ.get("KUZNIA_CHILDREN")
     if children:
         with Path(children).open("a", encoding="ascii") as file:
@@ -89,8 +100,8 @@ def _warm(work: Work, home: Path) -> Running | None:
     return _Forked(*answer) if answer else None
 
 
-def _cold(work: Work, trainer: Trainer) -> Running:
-    command = [str(trainer.python), str(warm.INSIDE / "child.py"), *work.argv]
+def _cold(work: Work, python: Path, script: Path) -> Running:
+    command = [str(python), str(script), *work.argv]
     with work.log.open("ab") as log:
         process = subprocess.Popen(
             command,

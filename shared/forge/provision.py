@@ -112,20 +112,21 @@ def _make_environment(home: Path, pins: Path, logs: Path) -> None:
 
 
 def _run(line: steps.Step, command: Sequence[str | Path], log: Path) -> None:
-    steps.run(command, log=log, env=_pip_environment(), note=line.tell)
+    steps.run(command, log=log, env=pip_environment(), note=line.tell)
 
 
-def _pip_environment() -> dict[str, str]:
+def pip_environment() -> dict[str, str]:
+    """Ours without what would make pip install somewhere else."""
     withheld = {"PYTHONPATH", "PYTHONHOME", "PIP_USER", "PIP_TARGET", "PIP_REQUIRE_VIRTUALENV"}
     return {name: value for name, value in os.environ.items() if name not in withheld}
 
 
 def _stamp(home: Path, python: Path, logs: Path) -> None:
     torchaudio = subprocess.run(
-        [python, "-c", "import torchaudio"], env=_pip_environment(), capture_output=True, check=False
+        [python, "-c", "import torchaudio"], env=pip_environment(), capture_output=True, check=False
     )
     probe = subprocess.run(
-        [python, "-c", _PROBE], env=_pip_environment(), capture_output=True, check=True, encoding="utf-8"
+        [python, "-c", _PROBE], env=pip_environment(), capture_output=True, check=True, encoding="utf-8"
     )
     stamp = environment.Stamp(
         versions=msgspec.json.decode(probe.stdout), needs_stub=torchaudio.returncode != 0

@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import msgspec
+
 from events.parts import Artifact
 from shared.errors import Reject
 from shared.podkit import manifests
@@ -29,6 +31,31 @@ def place(artifacts: Artifacts, artifact: Artifact, folder: Path) -> Path:
             + "; ".join([*faults, *(f"{name} is in no manifest" for name in strangers)])
         )
     return local
+
+
+class _AdapterConfig(msgspec.Struct, frozen=True):
+    """What adapter_config.json of PEFT says, as far as an engine must know it. rank_pattern: ranks of some layers."""
+
+    r: int = 8
+    rank_pattern: dict[str, int] = {}
+
+
+def lora_rank(folder: Path) -> int:
+    """The largest rank of the adapter in this folder; 0 where there is none. Raises Reject."""
+    path = folder / "adapter_config.json"
+    try:
+        told = msgspec.json.decode(path.read_bytes(), type=_AdapterConfig)
+    except FileNotFoundError:
+        return 0
+    except msgspec.DecodeError as error:
+        raise Reject(f"{path} does not say what kind of adapter this is: {error}") from error
+    return max([told.r, *told.rank_pattern.values()])
+
+
+def chat_template(folder: Path) -> str:
+    """The path of the chat template that lies beside the weights, or empty."""
+    path = folder / "chat_template.jinja"
+    return str(path) if path.exists() else ""
 
 
 def _manifest(artifacts: Artifacts, artifact: Artifact, prefix: str) -> Manifest:

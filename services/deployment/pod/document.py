@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -24,7 +24,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     template: str
     cause: str
     engine_model: str = ""
-    engine: str = "llamafactory"
+    engine: Literal["llamafactory", "vllm"] = "llamafactory"
     generation: dict[str, Any] = {}
     max_concurrent: int = 4
     api_key_file: str = ""

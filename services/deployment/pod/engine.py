@@ -1,52 +1,49 @@
-"""How LLaMA-Factory's API is told what to serve: its YAML and its variables. Pure."""
+"""From the pod's document to what its engine is told. Pure."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from services.deployment.pod.document import Document
-from shared.errors import Reject
-
-DEFAULT_GENERATION = {"do_sample": False, "max_new_tokens": 256}
+from shared.forge.serving import Adapters, Serving, rank
 
 
 class Places(msgspec.Struct, frozen=True, kw_only=True):
-    """weights: folder of the checked artifact. base: path of the base model, or its hub name."""
+    """weights: folder of the checked artifact. base: path of the base model, or its hub name. gpus: seen here.
+
+    threads: for one process. rank: of the adapter; 0 for a whole model. chat_template: file of the adapter's own.
+    """
 
     weights: Path
     base: str
     gpus: int
+    threads: int = 1
+    rank: int = 0
+    chat_template: str = ""
 
 
-def config(document: Document, places: Places) -> dict[str, Any]:
-    """The arguments of `llamafactory-cli api`. Raises Reject for an engine that this pod does not run."""
-    if document.engine != "llamafactory":
-        raise Reject(f"engine {document.engine!r} is not run by this pod; write `engine: llamafactory`")
-    served = {
-        "template": document.template,
-        "infer_backend": "huggingface",
-        "infer_dtype": "auto" if places.gpus else "float32",
-        "trust_remote_code": False,
-        **DEFAULT_GENERATION,
-        **document.generation,
-    }
-    if document.artifact.kind == "model":
-        return served | {"model_name_or_path": str(places.weights)}
-    return served | {"model_name_or_path": places.base, "adapter_name_or_path": str(places.weights)}
-
-
-def variables(document: Document, address: str, api_key: str) -> dict[str, str]:
-    """What the API reads from its environment. Raises Reject for an address that is none."""
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal():
-        raise Reject(f"KUZNIA_ADDRESS is {address!r}; it should be `host:port`, as the cluster gives it")
-    named = {
-        "API_HOST": host.strip("[]"),
-        "API_PORT": port,
-        "API_MODEL_NAME": document.engine_model or document.model,
-        "MAX_CONCURRENT": str(document.max_concurrent),
-    }
-    return named | ({"API_KEY": api_key} if api_key else {})
+def serving(document: Document, places: Places, address: str) -> Serving:
+    """What is to be served. Raises Reject for a rank that vLLM cannot serve."""
+    whole = document.artifact.kind == "model"
+    vllm = document.engine == "vllm"
+    name = document.engine_model or document.model
+    adapters = None
+    if vllm and not whole:
+        adapters = Adapters(max_rank=rank(places.rank), first={name: str(places.weights)})
+    return Serving(
+        engine=document.engine,
+        name=document.base_model if adapters else name,
+        address=address,
+        place=str(places.weights) if whole else places.base,
+        adapter="" if vllm or whole else str(places.weights),
+        adapters=adapters,
+        template=document.template,
+        chat_template="" if whole else places.chat_template,
+        generation=document.generation,
+        max_concurrent=document.max_concurrent,
+        gpus=places.gpus,
+        threads=places.threads,
+        drain_seconds=max(1, document.grace_seconds - 5),
+    )

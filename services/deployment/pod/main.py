@@ -7,27 +7,31 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
-import yaml
+import msgspec
 
 from services.deployment.pod.document import Document
-from services.deployment.pod.engine import Places, config, variables
-from shared.engine_key import engine_key
-from shared.errors import KuzniaError, Reject
-from shared.forge.environment import Trainer, available_cpus, require
-from shared.forge.process import Lost, Running, Work, insist, start
+from services.deployment.pod.engine import Places, serving
+from shared.errors import KuzniaError
+from shared.forge.environment import available_cpus
+from shared.forge.process import Lost, Running, insist
 from shared.podkit import document as documents
-from shared.podkit.bases import base_model, trainer_environment
-from shared.podkit.causes import TAIL_LINES, explain
-from shared.podkit.echo import Echo
+from shared.podkit.attend import attend
+from shared.podkit.bases import base_model
+from shared.podkit.engines import Place, key_of, starter
 from shared.podkit.machine import visible_gpus
 from shared.podkit.ports import PodPorts, open_ports
 from shared.podkit.stopping import Preempted, Stopping
-from shared.podkit.tail import last_lines
-from shared.podkit.weights import place
+from shared.podkit.weights import chat_template, lora_rank, place
 
-BEAT_SECONDS = 0.5
+
+class Prepared(msgspec.Struct, frozen=True):
+    """log: what the engine prints, and we repeat."""
+
+    start: Callable[[], Running]
+    log: Path
 
 
 def main() -> int:
@@ -39,14 +43,11 @@ def perform(document: Document, address: str, ports: PodPorts) -> int:
     """Serve until the engine ends; the exit code."""
     stopping = Stopping(document.grace_seconds)
     try:
-        _folder(document, ports).mkdir(parents=True, exist_ok=True)
-        trainer = require(ports.settings.cache)
-        asked = _prepare(document, address, ports, trainer)
+        prepared = _prepare(document, address, ports)
 
         def serve() -> int:
             stopping.check()
-            running = start(asked, trainer=trainer, home=ports.settings.home)
-            return _serve(running, stopping, asked.log)
+            return attend(prepared.start(), stopping, prepared.log)
 
         return insist(serve)
     except Preempted:
@@ -56,50 +57,23 @@ def perform(document: Document, address: str, ports: PodPorts) -> int:
         return 1
 
 
-def _prepare(document: Document, address: str, ports: PodPorts, trainer: Trainer) -> Work:
-    work = _folder(document, ports)
+def _prepare(document: Document, address: str, ports: PodPorts) -> Prepared:
+    work = ports.settings.home / "work" / document.release
+    work.mkdir(parents=True, exist_ok=True)
+    told = serving(document, _places(document, ports, work), address)
+    key = key_of(ports.settings, document.release, document.api_key_file)
+    log = work / "engine.log"
+    return Prepared(starter(told, Place(settings=ports.settings, work=work, log=log, key=key)), log)
+
+
+def _places(document: Document, ports: PodPorts, work: Path) -> Places:
     weights = place(ports.artifacts, document.artifact, work / "weights")
     base = base_model(ports.settings, document.base_model)
-    places = Places(
-        weights=weights, base=str(base.path) if base else document.base_model, gpus=visible_gpus()
+    return Places(
+        weights=weights,
+        base=str(base.path) if base else document.base_model,
+        gpus=visible_gpus(),
+        threads=document.threads or max(1, available_cpus() // 2),  # it answers beside trainings, for as long
+        rank=lora_rank(weights),
+        chat_template=chat_template(weights),
     )
-    path, log = work / "api.yaml", work / "engine.log"
-    path.write_text(yaml.safe_dump(config(document, places), sort_keys=True), encoding="utf-8")
-    log.unlink(missing_ok=True)
-    threads = document.threads or max(1, available_cpus() // 2)  # it answers beside trainings, for as long
-    env = trainer_environment(trainer, threads) | variables(
-        document, address, _api_key(document, ports.settings.home)
-    )
-    return Work(argv=("api", str(path)), env=env, cwd=work, log=log)
-
-
-def _serve(running: Running, stopping: Stopping, log: Path) -> int:
-    stopping.forward(running.terminate)
-    echo, code = Echo(log), None
-    try:
-        while code is None:
-            code = running.wait(BEAT_SECONDS)
-            echo.follow()
-            if stopping.overdue:
-                running.kill()
-    finally:
-        running.kill()
-    if stopping.asked:
-        return 0  # however the engine took it: that is what was asked for
-    if code:
-        sys.stdout.write(explain(code, last_lines(log, 3 * TAIL_LINES)) + "\n")
-    return code if code >= 0 else 128 - code
-
-
-def _folder(document: Document, ports: PodPorts) -> Path:
-    return ports.settings.home / "work" / document.release
-
-
-def _api_key(document: Document, home: Path) -> str:
-    """The one the gateway will show: derived from the release, unless a file says another."""
-    if not document.api_key_file:
-        return engine_key(home, document.release)
-    key = Path(document.api_key_file).read_text(encoding="utf-8").strip()
-    if not key:
-        raise Reject(f"{document.api_key_file} is empty; it should hold the key that clients must show")
-    return key

@@ -1,0 +1,1 @@
+"""Scripts of vLLM's own process: they run under its Python, and its middleware is found here."""
