@@ -41,7 +41,7 @@ class KubernetesSettings(msgspec.Struct, frozen=True, kw_only=True):
     ttl_seconds: how long a finished Job stays; keep_seconds: how long its verdict and the tail of its output do.
     releases: who makes servers: `plain` Deployments of ours, `helm`, or `gitops` (commits to a repository).
     address: where a server is spoken to: its Service's name (`service`), or the address of its pod (`pod`).
-    artifacts: pattern of the artifact store as a tenant's pods see it (empty: the platform's own).
+    priority_class: pattern, in which `{priority}` stands for that of the run (low, normal, high).
     hf_secret: Secret of the tenant's namespace whose key `token` opens the model hub. network_policy: whether
     jobs get one; egress: networks (CIDR, with commas) that they may ask by HTTPS besides the public ones.
     executor_account: service account of Argo's own container in a pod.
@@ -61,7 +61,6 @@ class KubernetesSettings(msgspec.Struct, frozen=True, kw_only=True):
     spot: bool = False
     queue: str = ""
     priority_class: str = ""
-    artifacts: str = ""
     hf_secret: str = ""
     network_policy: bool = True
     egress: str = ""

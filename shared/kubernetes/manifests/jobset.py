@@ -1,0 +1,113 @@
+"""A JobSet: one pod a node, ranks from the index, found by name through a headless Service that JobSet makes.
+
+Nodes of one run live and die together: when one is gone, all are made anew and go on from the newest checkpoint.
+"""
+
+from __future__ import annotations
+
+from shared.errors import Reject
+from shared.identity import MAX_NAME
+from shared.kubernetes.manifests import labels
+from shared.kubernetes.manifests.job import (
+    PREEMPTED,
+    deadline,
+    disrupted,
+    on_codes,
+    queued,
+    verdicts,
+)
+from shared.kubernetes.manifests.labels import Object
+from shared.kubernetes.manifests.needs import Needs, needs_of
+from shared.kubernetes.manifests.pod import template, variable_of
+from shared.kubernetes.settings import KubernetesSettings
+from shared.ports.cluster import Workload
+
+ROLE = "node"  # of the one replicated Job
+PORT = 29500  # torchrun's
+INDEX = "metadata.annotations['batch.kubernetes.io/job-completion-index']"
+_SUFFIX = len("-xxxxx")  # which Kubernetes adds to the name of a pod
+
+
+def jobset(workload: Workload, settings: KubernetesSettings) -> Object:
+    """The JobSet of a workload of several nodes. Raises Reject."""
+    needs = needs_of(workload, settings)
+    _check_name(workload, needs)
+    metadata = labels.metadata(workload, settings)
+    spec: Object = {
+        "network": {"enableDNSHostnames": True, "subdomain": workload.name},
+        "successPolicy": {"operator": "All"},
+        "failurePolicy": _failure_policy(workload),
+        "ttlSecondsAfterFinished": settings.ttl_seconds,
+        "replicatedJobs": [{"name": ROLE, "replicas": 1, "template": _job(workload, settings, needs)}],
+    }
+    whole = {
+        "apiVersion": "jobset.x-k8s.io/v1alpha2",
+        "kind": "JobSet",
+        "metadata": metadata,
+        "spec": spec,
+    }
+    return queued(whole, settings)
+
+
+def _job(workload: Workload, settings: KubernetesSettings, needs: Needs) -> Object:
+    """The Indexed Job. It never restarts a pod by itself: a new node among old ones would wait for ever."""
+    pod = template(workload, settings, needs)
+    pod["spec"]["restartPolicy"] = "Never"
+    pod["spec"]["containers"][0]["env"] += ranks(workload, needs)
+    spec = {
+        "completionMode": "Indexed",
+        "completions": needs.nodes,
+        "parallelism": needs.nodes,
+        "backoffLimit": 0,
+        "podReplacementPolicy": "Failed",
+        "podFailurePolicy": {
+            "rules": [disrupted("FailJob"), on_codes("FailJob", "In", PREEMPTED), *verdicts()]
+        },
+        **deadline(workload),
+        "template": pod,
+    }
+    return {"metadata": {"labels": dict(pod["metadata"]["labels"])}, "spec": spec}
+
+
+def ranks(workload: Workload, needs: Needs) -> list[Object]:
+    """Variables of torchrun, as LLaMA-Factory reads them."""
+    told = {
+        "FORCE_TORCHRUN": "1",
+        "NNODES": str(needs.nodes),
+        "NPROC_PER_NODE": str(max(needs.gpus, 1)),
+        "MASTER_ADDR": f"{workload.name}-{ROLE}-0-0.{workload.name}",
+        "MASTER_PORT": str(PORT),
+    }
+    return [
+        *({"name": name, "value": value} for name, value in told.items()),
+        variable_of("NODE_RANK", INDEX),
+    ]
+
+
+def _failure_policy(workload: Workload) -> Object:
+    """What was taken away costs no restart; a verdict and a deadline are final; all else costs one."""
+    policy = {"onJobFailureReasons": ["PodFailurePolicy"]}
+    return {
+        "maxRestarts": workload.limits.restarts,
+        "restartStrategy": "BlockingRecreate",  # the old ones are gone before the new ones look at the store
+        "rules": [
+            {
+                "name": "preempted",
+                "action": "RestartJobSetAndIgnoreMaxRestarts",
+                **policy,
+                "onJobFailureMessagePatterns": ["DisruptionTarget", f"exit code {PREEMPTED} "],
+            },
+            {"name": "verdict", "action": "FailJobSet", **policy},
+            {"name": "late", "action": "FailJobSet", "onJobFailureReasons": ["DeadlineExceeded"]},
+        ],
+    }
+
+
+def _check_name(workload: Workload, needs: Needs) -> None:
+    longest = f"{workload.name}-{ROLE}-0-{needs.nodes - 1}"
+    room = MAX_NAME - _SUFFIX - (len(longest) - len(workload.name))
+    if len(workload.name) > room:
+        raise Reject(
+            f"workload {workload.name!r}: its name has {len(workload.name)} characters; with {needs.nodes} nodes"
+            f" {room} are the most, as pods are called {longest}-…"
+        )
