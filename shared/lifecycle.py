@@ -75,6 +75,7 @@ TRANSITIONS: Mapping[str, frozenset[tuple[str, str]]] = {
 }
 
 NEEDS_APPROVAL = frozenset({"HIGH_RISK"})
+ROUNDING = 1e-9
 _NEVER_CHANGES = {"models": ("model_id", "version", "run_id", "tenant", "manifest_digest", "artifact_path")}
 
 
@@ -112,6 +113,10 @@ def _guard_model(old: Record, new: Record) -> None:
 
 
 def _guard_release(old: Record, new: Record) -> None:
+    over = old.data.get("rollouts", [])
+    if new.data.get("rollouts", [])[: len(over)] != over:
+        raise Reject(f"{new.key}: how a canary ended is never rewritten")
+    _guard_weights(new)
     live = new.data.get("live")
     if not live or live == old.data.get("live"):
         return
@@ -121,6 +126,22 @@ def _guard_release(old: Record, new: Record) -> None:
     if version.get("state") != "live" or not version.get("address"):
         raise Reject(f"{new.key}: version {live} does not answer yet, so it cannot go live")
     _guard_release_gates(f"{new.key}@{live}", version)
+
+
+def _guard_weights(new: Record) -> None:
+    """Only the live version and one that went through every gate get requests, and together all of them."""
+    weights = new.data.get("weights") or {}
+    if weights and abs(sum(weights.values()) - 1) > ROUNDING:
+        raise Reject(f"{new.key}: the weights {weights} do not add up to 1")
+    for name, weight in weights.items():
+        version = new.data.get("versions", {}).get(name, {})
+        if not 0 <= weight <= 1:
+            raise Reject(f"{new.key}: version {name} cannot have {weight:g} of the requests")
+        if name == new.data.get("live"):
+            continue
+        if version.get("state") != "canary" or not version.get("address"):
+            raise Reject(f"{new.key}: version {name} is no canary that answers, so it gets no requests")
+        _guard_release_gates(f"{new.key}@{name}", version)
 
 
 def _gates_of_model(data: Mapping[str, Any]) -> dict[str, Any]:

@@ -71,6 +71,34 @@ def _workload(data: Data) -> str:
     return f"{data['kind']} {data['name']} is {data['phase']}{reason}"
 
 
+def _moved(data: Data) -> str:
+    step = f"step {data['step']}/{data['of']}, {data['weight']:.0%} of the requests"
+    return f"canary {_version(data)} {data['what']} ({step}) by {data['by']}: {data['reason']}"
+
+
+def _measured(data: Data) -> str:
+    seen = ", ".join(
+        f"{name} {of['requests']} requests, {of['errors']} errors"
+        for name, of in sorted(data["versions"].items())
+    )
+    return f"{data['model_id']}: {seen or 'none ended'}, {data['in_flight']} under way, at {data['gateway']}"
+
+
+def _deploy(data: Data) -> str:
+    how = f" as {data['strategy']}" if data["strategy"] else ""
+    share = f" at {data['weight']:.0%}" if data["weight"] else ""
+    return f"{_version(data)}{how}{share} by {data['by']}: {data['reason']}"
+
+
+def _due(data: Data) -> str:
+    told = {
+        "step": "the canary's step is over",
+        "keep": "was kept for long enough",
+        "idle": "may have been idle",
+    }
+    return f"{_version(data)}: {told[data['what']]}"
+
+
 def _version(data: Data) -> str:
     return f"{data['model_id']}@{data['version']}"
 
@@ -95,5 +123,16 @@ _TELLERS: Mapping[str, Callable[[Data], str]] = {
     "rollback-requested": lambda data: (
         f"{data['model_id']} to {data['version'] or 'the one before'} by {data['by']}"
     ),
+    "deploy-requested": _deploy,
+    "rollout-requested": lambda data: (
+        f"{data['action']} canary {_version(data)} by {data['by']}: {data['reason']}"
+    ),
+    "rollout-moved": _moved,
+    "traffic-measured": _measured,
+    "answers-judged": lambda data: (
+        f"{_version(data)}: {data['metric']} {data['mean']:.3g} over {data['samples']} answers, by {data['judge']}"
+    ),
+    "release-due": _due,
+    "model-wanted": lambda data: f"{_version(data)} sleeps, and a request came",
     "workload-changed": _workload,
 }

@@ -10,7 +10,7 @@ from events.model_rejected import ModelRejected
 from events.retry_requested import RetryRequested
 from events.rollback_requested import RollbackRequested
 from services.cli.common import find_run, find_version, installation, person, say, up_or_later
-from services.deployment.release import gates_open
+from services.deployment.versions import gates_open
 from shared.errors import Reject
 from shared.local import LocalPorts
 from shared.record import Record

@@ -1,8 +1,9 @@
 """Deployment: brings a gated version to answer behind the gateway, and takes the old one away.
 
 hears: model-registered, model-validated, card-rendered, model-approved, model-rejected, rollback-requested,
-    model-deprecated, workload-changed
-says: model-deployed, model-deprecated, deployment-failed
+    deploy-requested, rollout-requested, model-deprecated, workload-changed, traffic-measured, answers-judged,
+    model-wanted, release-due
+says: model-deployed, model-deprecated, deployment-failed, rollout-moved, release-due
 owns: releases (one a model_id: which version is live, and where)
 never: routes to a version whose validation, card or approval is not of exactly these weights
 """
@@ -22,10 +23,16 @@ SERVICE = Service(
         "model-approved",
         "model-rejected",
         "rollback-requested",
+        "deploy-requested",
+        "rollout-requested",
         "model-deprecated",
         "workload-changed",
+        "traffic-measured",
+        "answers-judged",
+        "model-wanted",
+        "release-due",
     ),
-    says=("model-deployed", "model-deprecated", "deployment-failed"),
+    says=("model-deployed", "model-deprecated", "deployment-failed", "rollout-moved", "release-due"),
     owns="releases",
     key=key,
     decide=decide,

@@ -6,25 +6,32 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
+import msgspec
+
+from events.answers_judged import AnswersJudged
 from events.card_rendered import CardRendered
 from events.catalog import decode, encode
+from events.deploy_requested import DeployRequested
 from events.envelope import Event
 from events.model_approved import ModelApproved
 from events.model_deprecated import ModelDeprecated
 from events.model_registered import ModelRegistered
 from events.model_rejected import ModelRejected
 from events.model_validated import ModelValidated
+from events.model_wanted import ModelWanted
+from events.release_due import ReleaseDue
 from events.rollback_requested import RollbackRequested
+from events.rollout_requested import RolloutRequested
+from events.traffic_measured import TrafficMeasured
 from events.workload_changed import WorkloadChanged
-from services.deployment.release import RUNNING, Release, gates_open
+from services.deployment import canary
+from services.deployment.plan import Manner, plan_of
+from services.deployment.release import US, Release
+from services.deployment.versions import RUNNING, gates_open
 from shared.errors import Reject, Retry
 from shared.lifecycle import approval_needed
 from shared.record import Record
 from shared.service import Decision
-
-DRAIN_SECONDS = (
-    5.0  # the gateway has seen the switch long before; in-flight answers get the engine's own grace
-)
 
 
 def key(event: Event) -> str | None:
@@ -39,29 +46,35 @@ def decide(record: Record, event: Event, now: datetime) -> Decision | None:
     """See the module."""
     payload = decode(event)
     if isinstance(payload, ModelRegistered):
-        return _registered(record, payload)
+        return _registered(record, payload, now)
     if record.revision == 0:
         raise Retry(f"{record.key}: no version has been registered yet")
-    release = Release(record, record.name)
+    release = Release(record, record.name, now)
     handlers: dict[type, Callable[[Release, Any], bool]] = {
         ModelValidated: _validated,
         CardRendered: _card,
         ModelApproved: _approved,
         ModelRejected: _rejected,
         RollbackRequested: _rollback,
+        DeployRequested: _deploy,
+        RolloutRequested: canary.requested,
         ModelDeprecated: _deprecated,
         WorkloadChanged: _workload,
+        TrafficMeasured: canary.measured,
+        AnswersJudged: canary.judged,
+        ReleaseDue: canary.due,
+        ModelWanted: canary.wanted,
     }
     if not handlers[type(payload)](release, payload):
         return None
-    release.switch_if_due(DRAIN_SECONDS)
+    release.proceed()
     return release.decision()
 
 
-def _registered(record: Record, registered: ModelRegistered) -> Decision | None:
+def _registered(record: Record, registered: ModelRegistered, now: datetime) -> Decision | None:
     """A new candidate. Its engine is started at once, beside the evaluation, if no person has to be waited for."""
     model, manifest = registered.model, registered.origin.manifest
-    release = Release(record, model.model_id, model.tenant)
+    release = Release(record, model.model_id, now, model.tenant)
     if release.version(model.version) is not None:
         return None
     deployment = manifest.get("deployment", {})
@@ -74,6 +87,7 @@ def _registered(record: Record, registered: ModelRegistered) -> Decision | None:
         "engine": deployment.get("engine", "llamafactory"),
         "engine_model": model.model_id,
         "tenant": model.tenant,
+        "plan": msgspec.to_builtins(plan_of(deployment)),
         "approval_needed": needed,
         "approvals": [],
     }
@@ -93,7 +107,7 @@ def _known(release: Release, version: str) -> dict[str, Any]:
 def _validated(release: Release, validated: ModelValidated) -> bool:
     version = _known(release, validated.model.version)
     if not validated.passed:
-        release.stop(validated.model.version, "refused")
+        release.refuse(validated.model.version, "it did not pass its validation", US)
         return True
     version["validated_digest"] = validated.artifact.manifest_digest
     return True
@@ -117,30 +131,59 @@ def _approved(release: Release, approval: ModelApproved) -> bool:
 
 def _rejected(release: Release, rejection: ModelRejected) -> bool:
     version = _known(release, rejection.version)
-    if version["state"] in ("live", "retired"):
+    if version["state"] in ("standing", "retired") or release.live == rejection.version:
         return False  # a live version is withdrawn by deprecating it
-    release.stop(rejection.version, "refused")
+    release.refuse(rejection.version, f"rejected: {rejection.reason}", rejection.who)
     return True
 
 
 def _rollback(release: Release, request: RollbackRequested) -> bool:
+    """At once, whatever the plan says; a canary ends with it, and is what is meant where no version is named."""
+    reason = request.reason or f"rollback by {request.by}"
+    if release.rollout is not None and not request.version:
+        release.go_back("aborted", reason, request.by)
+        return True
     target = request.version or release.previous
-    version = release.version(target)
-    if version is None:
-        raise Reject(f"there is no version {target or 'before the live one'} to roll back to")
-    if version["state"] == "refused" or not gates_open(version):
-        raise Reject(f"version {target} may not answer: it has no passed validation, card or approval")
+    _must_be_able(release, target, "roll back to")
     if release.live == target:
         return False
-    release.want(target, request.reason or f"rollback by {request.by}")
+    if release.rollout is not None and release.rollout.version != target:
+        release.end("aborted", reason, request.by)
+    release.want(target, reason, Manner(by=request.by, at_once=True))
     release.start(target)
     return True
+
+
+def _deploy(release: Release, request: DeployRequested) -> bool:
+    """As its plan says, or as asked for; a version that stands by takes over at once."""
+    _must_be_able(release, request.version, "deploy")
+    one = release.rollout
+    if release.live == request.version or (one is not None and one.version == request.version):
+        return False
+    stands = (release.version(request.version) or {})["state"] == "standing"
+    manner = Manner(
+        by=request.by,
+        strategy=request.strategy or ("canary" if request.weight else ""),
+        weight=request.weight,
+        at_once=stands and not (request.strategy or request.weight),
+    )
+    release.want(request.version, request.reason or f"deployed by {request.by}", manner)
+    release.start(request.version)
+    return True
+
+
+def _must_be_able(release: Release, target: str, do: str) -> None:
+    version = release.version(target)
+    if version is None:
+        raise Reject(f"there is no version {target or 'before the live one'} to {do}")
+    if version["state"] == "refused" or not gates_open(version):
+        raise Reject(f"version {target} may not answer: it has no passed validation, card or approval")
 
 
 def _deprecated(release: Release, deprecated: ModelDeprecated) -> bool:
     if deprecated.by == "deployment" or release.version(deprecated.version) is None:
         return False
-    release.withdraw(deprecated.version, f"{deprecated.reason} ({deprecated.by})")
+    release.withdraw(deprecated.version, deprecated.reason, deprecated.by)
     return True
 
 
@@ -150,10 +193,12 @@ def _workload(release: Release, change: WorkloadChanged) -> bool:
     if version is None:
         return False
     if change.phase == "ready" and version["state"] in RUNNING:
-        state = "live" if release.live == name else "ready"
-        version.update(state=state, address=change.address)
+        release.answers(name, change.address)
         return True
-    if change.phase == "failed" and version["state"] in ("starting", "ready", "live"):
+    if change.phase == "failed" and version["state"] == "standing":
+        release.stop(name, "retired")  # nobody asks it anything: there is no way back to it any more
+        return True
+    if change.phase == "failed" and version["state"] in RUNNING:
         release.fail(name, f"{change.reason}: {change.message}")
         return True
     return False

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
+
+from events.release_due import ReleaseDue
 from shared.ports.cluster import Limits, Workload
 from shared.record import Do, Record
 from shared.service import Effect, Ports, Speech
@@ -15,7 +18,7 @@ READY_PATHS = {"llamafactory": "/docs", "vllm": "/health"}
 
 
 def effects(ports: Ports) -> Mapping[str, Effect]:
-    """`serve` and `stop`, both idempotent under the release's name."""
+    """`serve` and `stop`, both idempotent under the release's name; `remind` says that a moment has come."""
 
     def serve(do: Do, record: Record) -> Sequence[Speech]:
         ports.cluster.apply(_workload(do, record, ports.settings.ready_seconds))
@@ -25,7 +28,10 @@ def effects(ports: Ports) -> Mapping[str, Effect]:
         ports.cluster.stop(do.arguments["release"])
         return []
 
-    return {"serve": serve, "stop": stop}
+    def remind(do: Do, record: Record) -> Sequence[Speech]:
+        return [Speech(msgspec.convert(do.arguments, ReleaseDue), record.key)]
+
+    return {"serve": serve, "stop": stop, "remind": remind}
 
 
 def _workload(do: Do, record: Record, ready_seconds: float) -> Workload:

@@ -33,7 +33,18 @@ def _by_run_or_model(data: Mapping[str, Any]) -> str:
     return f"models/{model['model_id']}@{model['version']}"
 
 
+def _by_release(data: Mapping[str, Any]) -> str:
+    return f"releases/{data['model_id']}"
+
+
 READERS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "evaluation-finished": lambda data: f"evaluations/{data['key']}",
-    "rollback-requested": lambda data: f"releases/{data['model_id']}",
+    "answers-judged": _by_release,
+    "deploy-requested": _by_release,
+    "model-wanted": _by_release,
+    "release-due": _by_release,
+    "rollback-requested": _by_release,
+    "rollout-moved": _by_release,
+    "rollout-requested": _by_release,
+    "traffic-measured": _by_release,
 }

@@ -1,8 +1,9 @@
 """Outbound: other systems that asked for it are told what happened, by signed webhooks.
 
-hears: card-rendered, checkpoint-written, config-committed, deployment-failed, evaluation-finished,
-    model-approved, model-deployed, model-deprecated, model-registered, model-rejected, model-validated,
-    push-received, retry-requested, rollback-requested, training-finished, training-started
+hears: card-rendered, checkpoint-written, config-committed, deploy-requested, deployment-failed,
+    evaluation-finished, model-approved, model-deployed, model-deprecated, model-registered, model-rejected,
+    model-validated, push-received, retry-requested, rollback-requested, rollout-moved, rollout-requested,
+    training-finished, training-started
 says: nothing
 owns: broadcasts (one an event that was heard), and with them deliveries (one an event and subscriber)
 never: posts anything while it reacts; the courier does that, so that no slow receiver holds back the platform
@@ -20,6 +21,7 @@ SERVICE = Service(
         "card-rendered",
         "checkpoint-written",
         "config-committed",
+        "deploy-requested",
         "deployment-failed",
         "evaluation-finished",
         "model-approved",
@@ -31,6 +33,8 @@ SERVICE = Service(
         "push-received",
         "retry-requested",
         "rollback-requested",
+        "rollout-moved",
+        "rollout-requested",
         "training-finished",
         "training-started",
     ),

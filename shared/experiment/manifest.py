@@ -118,12 +118,76 @@ class Resources(Part):
     hours: float | None = Field(default=None, gt=0, le=8760, allow_inf_nan=False, examples=["hours: 2"])
 
 
+class Step(Part):
+    """weight: share of the requests; minutes: at least so long; requests: and until the canary had so many."""
+
+    weight: float = Field(gt=0, lt=1, allow_inf_nan=False, examples=["weight: 0.05"])
+    minutes: float = Field(default=5, ge=0.1, le=10_080, allow_inf_nan=False, examples=["minutes: 5"])
+    requests: int = Field(default=50, ge=1, le=1_000_000, examples=["requests: 50"])
+
+
+class Judge(Part):
+    """What `answers-judged` events say of real answers. max_drop: of the mean, against the live version."""
+
+    metric: Text = Field(examples=["metric: helpfulness"])
+    max_drop: float = Field(default=0.05, ge=0, allow_inf_nan=False, examples=["max_drop: 0.05"])
+    samples: int = Field(default=20, ge=1, le=1_000_000, examples=["samples: 20"])
+
+
+class Canary(Part):
+    """How a canary is judged, against the live version in the same minutes.
+
+    max_more_errors: share of requests, above the live version's. The ratios: of the 95th percentiles of the
+    time to the first byte, and to the last. patience_minutes: so long a step waits for its requests; then
+    without_traffic says whether it goes on.
+    """
+
+    steps: list[Step] = Field(
+        default=[Step(weight=0.05), Step(weight=0.25), Step(weight=0.5)],
+        min_length=1,
+        max_length=20,
+        examples=["steps: [{weight: 0.05, minutes: 5, requests: 50}, {weight: 0.5}]"],
+    )
+    max_more_errors: float = Field(
+        default=0.02, ge=0, le=1, allow_inf_nan=False, examples=["max_more_errors: 0.02"]
+    )
+    max_ttft_ratio: float = Field(
+        default=1.5, ge=1, le=100, allow_inf_nan=False, examples=["max_ttft_ratio: 1.5"]
+    )
+    max_latency_ratio: float = Field(
+        default=1.5, ge=1, le=100, allow_inf_nan=False, examples=["max_latency_ratio: 1.5"]
+    )
+    judge: Judge | None = Field(default=None, examples=["judge: {metric: helpfulness, max_drop: 0.05}"])
+    patience_minutes: float = Field(
+        default=60, gt=0, le=100_000, allow_inf_nan=False, examples=["patience_minutes: 60"]
+    )
+    without_traffic: Literal["hold", "promote"] = Field(default="hold", examples=["without_traffic: promote"])
+
+
 class Deployment(Part):
-    """approval `required`: a person lets each version out. HIGH_RISK forces it."""
+    """approval `required`: a person lets each version out. HIGH_RISK forces it.
+
+    strategy: how a version takes over. keep_minutes: so long the replaced engine stands by for a way back
+    (10 where the strategy is not replace). scale_to_zero_minutes: an engine that nobody asked for so long is
+    stopped, 0 for never; cold_start_seconds: so long a request waits for it to come back.
+    """
 
     engine: Literal["llamafactory", "vllm"] = Field(default="llamafactory", examples=["engine: vllm"])
     replicas: int = Field(default=1, ge=1, le=1000, examples=["replicas: 2"])
     approval: Literal["auto", "required"] = Field(default="auto", examples=["approval: required"])
+    strategy: Literal["replace", "blue-green", "canary"] = Field(
+        default="replace", examples=["strategy: canary"]
+    )
+    keep_minutes: float | None = Field(
+        default=None, ge=0, le=10_080, allow_inf_nan=False, examples=["keep_minutes: 10"]
+    )
+    canary: Canary | None = Field(default=None, examples=["canary: {steps: [{weight: 0.05, minutes: 5}]}"])
+    scale_to_zero_minutes: float = Field(
+        default=0, ge=0, le=100_000, allow_inf_nan=False, examples=["scale_to_zero_minutes: 30"]
+    )
+    cold_start_seconds: float = Field(
+        default=60, ge=0, le=3600, allow_inf_nan=False, examples=["cold_start_seconds: 60"]
+    )
 
 
 class Manifest(Part):

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from shared.experiment.deployment_faults import deployment_faults, filled
 from shared.experiment.document import Document
 from shared.experiment.faults import Fault, nearest, shown, warning
 from shared.experiment.keys import catalogue
@@ -43,7 +44,7 @@ def check_manifest(document: Document) -> tuple[dict[str, Any], list[Fault]]:
         translated = (_translated(document, each) for each in error.errors())
         found += [fault for fault in translated if fault.where not in seen]
         return {}, found
-    found += _of_the_metrics(document, manifest)
+    found += [*_of_the_metrics(document, manifest), *deployment_faults(document, manifest)]
     return _filled(manifest), found
 
 
@@ -57,6 +58,7 @@ def _filled(manifest: Manifest) -> dict[str, Any]:
     evaluation["metrics"] = evaluation["metrics"] or _named_metrics(manifest)
     if resources["gpus"] is None:
         resources["gpus"] = 0 if resources["gpu"] == "none" else 1
+    values["deployment"] = filled(values["deployment"])
     if manifest.risk_class == "HIGH_RISK":
         values["deployment"]["approval"] = "required"
     return values
@@ -190,6 +192,8 @@ def _model(path: tuple[str, ...]) -> type[BaseModel] | None:
     """The part of the schema under a path of keys."""
     model: type[BaseModel] | None = Manifest
     for name in path:
+        if name.isdecimal():
+            continue  # a place in a list of parts
         field = model.model_fields.get(name) if model else None
         model = _part(field) if field else None
     return model

@@ -26,7 +26,7 @@ READERS = {"console", "gateway"}
 # Who says events without being an event service.
 SPEAKERS = {
     "the pod", "pod", "people", "operators", "CLI", "other systems", "the cluster's watch", "the evaluation pod",
-    "webhook's front door", "the local Git hook", "the reconciler",
+    "webhook's front door", "the local Git hook", "the reconciler", "the gateway",
 }  # fmt: skip
 
 
@@ -51,9 +51,10 @@ def told(name: str, what: str) -> str:
 
 def test_every_event_of_the_design_is_there():
     assert set(definitions()) == {
-        "card-rendered", "checkpoint-written", "config-committed", "deployment-failed", "evaluation-finished",
-        "model-approved", "model-deployed", "model-deprecated", "model-registered", "model-rejected",
-        "model-validated", "push-received", "retry-requested", "rollback-requested", "training-finished", "training-progressed",
+        "answers-judged", "card-rendered", "checkpoint-written", "config-committed", "deploy-requested", "deployment-failed",
+        "evaluation-finished", "model-approved", "model-deployed", "model-deprecated", "model-registered", "model-rejected",
+        "model-validated", "model-wanted", "push-received", "release-due", "retry-requested", "rollback-requested",
+        "rollout-moved", "rollout-requested", "traffic-measured", "training-finished", "training-progressed",
         "training-started", "workload-changed",
     }  # fmt: skip
 
@@ -129,7 +130,8 @@ def _names(text: str) -> list[str]:
 
 def test_an_unknown_event_is_refused_naming_those_there_are():
     with pytest.raises(
-        UnknownEventError, match="no event is called 'model-dreamt'; there are card-rendered, "
+        UnknownEventError,
+        match="no event is called 'model-dreamt'; there are answers-judged, card-rendered, ",
     ):
         definition("model-dreamt")
     with pytest.raises(UnknownEventError, match="int is no event's payload"):

@@ -19,7 +19,7 @@ from events.model_deprecated import ModelDeprecated
 from events.model_rejected import ModelRejected
 from events.retry_requested import RetryRequested
 from events.rollback_requested import RollbackRequested
-from services.deployment.release import gates_open
+from services.deployment.versions import gates_open
 from services.webhook.missed import look
 from services.webhook.receive import Receiver
 from shared.errors import KuzniaError

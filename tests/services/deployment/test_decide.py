@@ -11,7 +11,7 @@ from events.model_deployed import ModelDeployed
 from events.model_deprecated import ModelDeprecated
 from events.rollback_requested import RollbackRequested
 from services.deployment import SERVICE
-from services.deployment.decide import DRAIN_SECONDS
+from services.deployment.versions import DRAIN_SECONDS
 from shared.errors import Reject, Retry
 from shared.service import Decision
 from tests.services.words import (

@@ -45,7 +45,16 @@ def test_the_manifest_comes_with_its_defaults_as_json(make):
         "memory_gb": None,
         "hours": None,
     }
-    assert manifest["deployment"] == {"engine": "llamafactory", "replicas": 1, "approval": "auto"}
+    assert manifest["deployment"] == {
+        "engine": "llamafactory",
+        "replicas": 1,
+        "approval": "auto",
+        "strategy": "replace",
+        "keep_minutes": 0.0,
+        "canary": None,
+        "scale_to_zero_minutes": 0.0,
+        "cold_start_seconds": 60.0,
+    }
     assert manifest["limitations"] == []
 
 

@@ -1,0 +1,118 @@
+"""A canary that is under way, as a value: whom it stands against, at which step, what was measured. Pure."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from events.answers_judged import AnswersJudged
+from events.traffic_measured import TrafficMeasured
+from services.deployment.analysis import Tally, Verdict, added, judged, summary, verdict
+from services.deployment.plan import Canary, Step
+
+WINDOWS = 6  # a step, so that its end is judged by fresh figures
+SHORTEST, LONGEST = 2.0, 60.0
+NONE = Tally()
+
+
+class Rollout(msgspec.Struct, frozen=True, kw_only=True):
+    """number: among those of the model. against: the live version when it began. by: who asked for it.
+
+    state stepping: goes on by itself; held: waits for requests; paused: an operator said so. turn: counts the
+    moments it set itself, of which only the newest counts. waited: minutes in this step. figures: of this step;
+    scores: of the whole rollout, since answers are judged later. began, since: ISO 8601.
+    """
+
+    number: int
+    version: str
+    against: str
+    by: str
+    canary: Canary
+    began: str
+    since: str
+    step: int = 0
+    state: Literal["stepping", "held", "paused"] = "stepping"
+    reason: str = ""
+    turn: int = 0
+    waited: float = 0
+    figures: dict[str, Tally] = {}
+    scores: dict[str, Tally] = {}
+
+    @property
+    def now(self) -> Step:
+        """The step it stands at."""
+        return self.canary.steps[self.step]
+
+    @property
+    def last(self) -> bool:
+        """Whether all traffic comes next."""
+        return self.step + 1 == len(self.canary.steps)
+
+    @property
+    def mark(self) -> str:
+        """What gateways write on the figures of this step."""
+        return f"{self.number}.{self.step}"
+
+    @property
+    def moment(self) -> str:
+        """What is written on the moment it waits for."""
+        return f"{self.number}.{self.turn}"
+
+    @property
+    def patient(self) -> bool:
+        """Whether it may go on waiting for requests."""
+        return self.waited < self.canary.patience_minutes
+
+    @property
+    def window(self) -> float:
+        """For how many seconds a gateway gathers figures before it says them."""
+        return min(LONGEST, max(SHORTEST, self.now.minutes * 60 / WINDOWS))
+
+    def weights(self) -> dict[str, float]:
+        """Shares of the requests; their sum is 1."""
+        return {self.against: 1 - self.now.weight, self.version: self.now.weight}
+
+    def changed(self, **changes: Any) -> Rollout:
+        """With other values."""
+        return msgspec.structs.replace(self, **changes)
+
+    def measured(self, traffic: TrafficMeasured) -> Rollout:
+        """With a window's figures. Those of another step, or of a version that is neither, count for nothing."""
+        if traffic.mark != self.mark:
+            return self
+        figures = {name: self.figures.get(name, NONE) for name in (self.against, self.version)}
+        more = {
+            name: added(tally, traffic.versions[name])
+            for name, tally in figures.items()
+            if name in traffic.versions
+        }
+        return self.changed(figures=figures | more)
+
+    def heard(self, word: AnswersJudged) -> Rollout:
+        """With judged answers, if they are judged by what the plan names."""
+        judge = self.canary.judge
+        if judge is None or judge.metric != word.metric or word.version not in (self.against, self.version):
+            return self
+        tally = judged(self.scores.get(word.version, NONE), word.samples, word.mean)
+        return self.changed(scores={**self.scores, word.version: tally})
+
+    def tally(self, version: str) -> Tally:
+        """All that is known of a version at this step."""
+        scores = self.scores.get(version, NONE)
+        known = self.figures.get(version, NONE)
+        return msgspec.structs.replace(known, samples=scores.samples, total=scores.total)
+
+    def verdict(self) -> Verdict:
+        """On this step."""
+        return verdict(self.tally(self.version), self.tally(self.against), self.now.requests, self.canary)
+
+    def summaries(self) -> dict[str, dict[str, float]]:
+        """Of both versions, for people."""
+        return {name: summary(self.tally(name)) for name in (self.against, self.version)}
+
+    def stepped(self, now: str, reason: str) -> Rollout:
+        """At the next step, with nothing measured yet."""
+        return self.changed(
+            step=self.step + 1, since=now, state="stepping", reason=reason, waited=0.0, figures={}
+        )
