@@ -15,6 +15,7 @@ from events.model_validated import ModelValidated
 from events.parts import ModelVersion
 from services.cards.facts import Facts
 from services.cards.render import Rendered, render
+from shared import places
 from shared.errors import Reject, Retry
 from shared.identity import content_digest
 from shared.record import Record
@@ -94,5 +95,5 @@ def _rendered(data: dict[str, Any], validated: ModelValidated, rendered: Rendere
 
 def paths_of(model: ModelVersion) -> dict[str, str]:
     """Where the card of a version lies in the artifact store."""
-    folder = f"cards/{model.model_id}/{model.version}"
+    folder = places.of_card(model)
     return {"markdown": f"{folder}/card.md", "document": f"{folder}/card.json"}

@@ -5,7 +5,6 @@ Google's `google.cloud.storage.object.v1.finalized`, as Eventarc or a bucket's o
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +12,7 @@ import msgspec
 
 from events.checkpoint_written import CheckpointWritten
 from events.parts import Artifact, ModelVersion, Origin
+from shared import places
 from shared.errors import Retry
 from shared.podkit import manifests
 from shared.podkit.manifests import Manifest
@@ -21,7 +21,6 @@ from shared.ports.store import Store
 
 FINALIZED = "google.cloud.storage.object.v1.finalized"
 NAME = "checkpoint-written"
-_MANIFEST = re.compile(r"(?:.*/)?(runs/(r-[0-9a-f]{16})/(?:final|checkpoints/step-(\d+)))/manifest\.json")
 
 
 class NotOurs(Exception):
@@ -58,15 +57,21 @@ def translate(raw: Mapping[str, Any], store: Store, artifacts: Artifacts) -> Che
         told = msgspec.convert(raw.get("data"), _Object)
     except msgspec.ValidationError as error:
         raise Mistaken(f"data is no storage object: {error}") from error
-    found = _MANIFEST.fullmatch(told.name)
+    found = places.MANIFEST.fullmatch(told.name)
     if found is None:
         raise NotOurs(f"{told.name[:200]} is no manifest of a checkpoint")
-    prefix, run, step = found.groups()
+    folder, run, step = found[1], found["run"], found["step"]
+    prefix = f"{folder}/{found['part']}"
     place = artifacts.uri(f"{prefix}/{manifests.NAME}")
     if place.startswith("gs://") and place != f"gs://{told.bucket}/{told.name}":
         raise NotOurs(f"gs://{told.bucket}/{told.name[:200]} is not in our artifact store")
     manifest, digest = _manifest(artifacts, prefix)
     _fits(manifest, run, step)
+    started = _started(store, run)
+    if started and found["tenant"] not in (None, started.model.tenant):
+        raise Mistaken(
+            f"run {run} is of {started.model.tenant}, and these weights lie with {found['tenant']}"
+        )
     written = CheckpointWritten(
         run_id=run,
         step=manifest.step,
@@ -80,7 +85,7 @@ def translate(raw: Mapping[str, Any], store: Store, artifacts: Artifacts) -> Che
             size=manifest.size,
         ),
     )
-    return _whole(written, store, artifacts) if manifest.final else written
+    return _whole(written, started, artifacts, folder) if manifest.final else written
 
 
 def _manifest(artifacts: Artifacts, prefix: str) -> tuple[Manifest, str]:
@@ -100,14 +105,19 @@ def _fits(manifest: Manifest, run: str, step: str | None) -> None:
         raise Mistaken(f"the manifest is of run {manifest.run_id}, step {manifest.step}, and lies elsewhere")
 
 
-def _whole(written: CheckpointWritten, store: Store, artifacts: Artifacts) -> CheckpointWritten:
+def _started(store: Store, run: str) -> _Started | None:
+    told = store.load(f"runs/{run}").data.get("started")
+    return msgspec.convert(told, _Started) if told else None
+
+
+def _whole(
+    written: CheckpointWritten, started: _Started | None, artifacts: Artifacts, folder: str
+) -> CheckpointWritten:
     """A final checkpoint also says whose it is and what was measured, as its pod would."""
-    record = store.load(f"runs/{written.run_id}")
-    if "started" not in record.data:
+    if started is None:
         raise Mistaken(f"no run {written.run_id} was started here, so its weights belong to no model")
-    started = msgspec.convert(record.data["started"], _Started)
     try:
-        result = msgspec.json.decode(artifacts.read(f"runs/{written.run_id}/result.json"), type=_Result)
+        result = msgspec.json.decode(artifacts.read(f"{folder}/result.json"), type=_Result)
     except (FileNotFoundError, msgspec.DecodeError):
         result = _Result()
     return msgspec.structs.replace(

@@ -10,6 +10,7 @@ import msgspec
 from events.catalog import encode
 from events.training_finished import TrainingFinished
 from events.training_started import TrainingStarted
+from shared import places
 from shared.ports.cluster import Limits, Workload
 from shared.record import Do, Record
 from shared.service import Effect, Ports, Speech
@@ -25,7 +26,7 @@ def effects(ports: Ports) -> Mapping[str, Effect]:
         holder = _claim(ports, started)
         if holder != started.run_id:
             return [Speech(_taken(started, holder), record.key)]
-        ports.cluster.apply(_workload(started, do, record.key))
+        ports.cluster.apply(_workload(started, do, record))
         # Not before: a run that has not got its version must not be measured.
         return [Speech(started, record.key)]
 
@@ -53,7 +54,7 @@ def _taken(started: TrainingStarted, holder: str) -> TrainingFinished:
     return TrainingFinished(run_id=started.run_id, attempt=0, outcome="failed", cause=cause)
 
 
-def _workload(started: TrainingStarted, do: Do, key: str) -> Workload:
+def _workload(started: TrainingStarted, do: Do, record: Record) -> Workload:
     resources: dict[str, Any] = started.origin.manifest.get("resources", {})
     limits = Limits(
         memory_bytes=int(float(resources.get("memory_gb") or 0) * GIGABYTE),
@@ -67,10 +68,12 @@ def _workload(started: TrainingStarted, do: Do, key: str) -> Workload:
         "cause": do.cause,
         "traceparent": do.traceparent,
     }
+    if kept := places.kept_elsewhere(started.run_id, record.data.get("checkpoints", [])):
+        document["prefix"] = kept
     return Workload(
         name=started.job,
         service="training",
-        key=key,
+        key=record.key,
         kind="job",
         module="services.training.pod",
         document=document,

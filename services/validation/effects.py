@@ -11,6 +11,7 @@ import msgspec
 from events.model_validated import ModelValidated
 from events.parts import ModelVersion
 from services.validation.report import report
+from shared import places
 from shared.identity import workload_name
 from shared.ports.cluster import Limits, Workload
 from shared.record import Do, Record
@@ -29,7 +30,7 @@ def effects(ports: Ports) -> Mapping[str, Effect]:
     def write_report(do: Do, record: Record) -> Sequence[Speech]:
         verdict = msgspec.convert(do.arguments, ModelValidated)
         text = report(verdict, _rows(ports, record.data["results"]))
-        stored = ports.artifacts.create(f"evaluations/{record.name}/report.md", text.encode())
+        stored = ports.artifacts.create(f"{places.of_evaluation(record.name)}/report.md", text.encode())
         said = msgspec.structs.replace(verdict, report=stored.path, report_digest=stored.digest)
         return [Speech(said, f"models/{verdict.model.key}")]
 

@@ -9,7 +9,9 @@ import subprocess
 import pytest
 
 from events.catalog import definitions
+from events.parts import ModelVersion
 from services.discovery import discover
+from shared import places
 from tests.infra.conftest import Make
 from tests.infra.roots import TENANTS, TERRAFORM, Plan, Terraform, member, of, one, roles
 
@@ -144,6 +146,28 @@ def test_a_tenant_sees_its_own_prefix(apart: Plan, kind: str, role: str):
         )
         places = re.findall(r"tenants/([^/]+)/", value["condition"][0]["expression"])
         assert places == [tenant, tenant]
+
+
+def test_all_that_a_tenants_pods_write_lies_where_they_may(apart: Plan):
+    """The one folder of `shared.places` is the one of the condition, and of nobody else's."""
+    model = ModelVersion(
+        model_id="team-x.qa.v1", version="1.0.0", tenant="team-x", run_id="r-0123456789abcdef"
+    )
+    written = [
+        places.of_run(model.tenant, model.run_id),
+        places.of_evaluation(model.key),
+        places.of_base_answers(model.key),
+        places.of_card(model),
+    ]
+    for tenant in TENANTS:
+        for kind in ("trainer", "engine"):
+            value = one(apart, f"google_storage_bucket_iam_member.{kind}", tenant)
+            allowed = re.findall(
+                r'startsWith\("(?:[^"]*/objects/)?(tenants/[^"]+/)"\)', value["condition"][0]["expression"]
+            )
+            assert set(allowed) == {f"{places.of_tenant(tenant)}/"}
+            reached = [path for path in written if f"{path}/x".startswith(allowed[0])]
+            assert reached == (written if tenant == model.tenant else [])
 
 
 def test_a_pod_says_what_pods_say(apart: Plan):

@@ -52,7 +52,7 @@ def test_killed_while_it_trains(real: Installation, tmp_path: Path, git: str) ->
 
 
 def _logged(real: Installation, run: str) -> list[int]:
-    lines = real.ports.artifacts.read(f"runs/{run}/trainer_log.jsonl").decode().splitlines()
+    lines = real.ports.artifacts.read(f"tenants/team-x/runs/{run}/trainer_log.jsonl").decode().splitlines()
     return [line["current_steps"] for line in map(json.loads, lines) if "loss" in line]
 
 

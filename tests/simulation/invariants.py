@@ -109,7 +109,7 @@ class Checks:
         if weights != self.finals.get(run):
             raise Violation(f"I3: {key} is released with other weights than run {run} made")
         card = records.load(f"cards/{key}")
-        path = f"cards/{model_id}/{version}/card.md"
+        path = f"tenants/{model_id.partition('.')[0]}/cards/{model_id}/{version}/card.md"
         if not data.get("card_digest") or card.data.get("digest") != data["card_digest"]:
             raise Violation(f"I3: {key} is released with another card than was decided")
         if self._world.artifacts.write_digest(path) != data["card_digest"]:

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from events.parts import ModelVersion, Origin
+from shared import places
 from shared.errors import Reject
 from shared.forge.environment import Trainer
 from shared.forge.models import BaseModel
@@ -28,8 +29,8 @@ class PodLimits(msgspec.Struct, frozen=True, kw_only=True):
 class Document(msgspec.Struct, frozen=True, kw_only=True):
     """What the training service tells the pod. work_dir: empty for the installation's own place.
 
-    resources: as in `model.yaml`. threads: of the trainer, 0 for the free
-    cores, see `shared.podkit.cores`. cause: the event it answers.
+    resources: as in `model.yaml`. threads: of the trainer, 0 for the free cores, see `shared.podkit.cores`.
+    cause: the event it answers. prefix: in the artifact store, empty for the run's place of today.
     """
 
     run_id: str
@@ -40,6 +41,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     resources: dict[str, Any] = {}
     limits: PodLimits = PodLimits()
     work_dir: str = ""
+    prefix: str = ""
     threads: int = 0
 
 
@@ -79,7 +81,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def prefix(self) -> str:
         """Of all this run leaves in the artifact store."""
-        return f"runs/{self.document.run_id}"
+        return self.document.prefix or places.of_run(self.document.model.tenant, self.document.run_id)
 
     @property
     def subject(self) -> str:

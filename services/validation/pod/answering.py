@@ -13,6 +13,7 @@ import msgspec
 from services.validation.metrics import Answer
 from services.validation.pod.rows import EvaluationSet
 from services.validation.pod.run import Run
+from shared import places
 from shared.errors import Reject
 from shared.forge.process import Running, Work, start
 from shared.forge.warm import INSIDE
@@ -61,7 +62,8 @@ def _cache(run: Run, questions: EvaluationSet) -> str:
         script,
     ]
     parts += [f"{name}={version}" for name, version in sorted(run.trainer.versions.items())]
-    return f"evaluations/base/{hashlib.sha256(chr(10).join(parts).encode()).hexdigest()}.json"
+    name = hashlib.sha256(chr(10).join(parts).encode()).hexdigest()
+    return f"{places.of_base_answers(run.document.key)}/{name}.json"
 
 
 def _generate(run: Run, questions: EvaluationSet, threads: int) -> list[Answer]:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import msgspec
 
 from events.parts import Artifact, Source
+from shared import places
 from shared.forge.environment import Trainer
 from shared.forge.models import BaseModel
 from shared.identity import workload_name
@@ -61,4 +62,4 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def result(self) -> str:
         """Where answers and metrics will lie in the artifact store."""
-        return f"evaluations/{self.document.key}/{self.document.role}.json"
+        return f"{places.of_evaluation(self.document.key)}/{self.document.role}.json"

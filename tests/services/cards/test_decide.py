@@ -56,8 +56,8 @@ def test_a_passed_validation_renders_the_card_and_asks_that_it_be_written(world)
     assert decision.status == "RENDERED"
     assert decision.says == ()
     assert decision.data["digest"] == digest
-    assert decision.data["markdown"] == "cards/team-x.orlik.v1/1.0.0/card.md"
-    assert decision.data["document"] == "cards/team-x.orlik.v1/1.0.0/card.json"
+    assert decision.data["markdown"] == "tenants/team-x/cards/team-x.orlik.v1/1.0.0/card.md"
+    assert decision.data["document"] == "tenants/team-x/cards/team-x.orlik.v1/1.0.0/card.json"
     assert decision.data["missing"] == [
         "model.yaml: oversight.monitoring",
         "model.yaml: oversight.withdrawal",

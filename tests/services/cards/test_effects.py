@@ -97,11 +97,11 @@ def test_a_redelivery_after_a_lost_outbox_writes_the_same_and_says_the_same(hous
     write = SERVICE.effects(house.ports)["write"]
     first, again = (write(do, Record(key=KEY)) for _ in range(2))
     assert first == again
-    assert len(house.artifacts.list("cards")) == 2
+    assert len(house.artifacts.list("tenants/team-x/cards")) == 2
 
 
 def test_a_card_that_is_already_another_one_is_rejected(house, world):
-    house.artifacts.create("cards/team-x.orlik.v1/1.0.0/card.md", b"another card")
+    house.artifacts.create("tenants/team-x/cards/team-x.orlik.v1/1.0.0/card.md", b"another card")
     house.hear(world.registered_event())
     with pytest.raises(Reject, match=r"card\.md"):
         house.hear(world.validated_event())

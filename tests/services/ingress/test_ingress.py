@@ -35,6 +35,7 @@ BUCKET = "//storage.googleapis.com/projects/_/buckets/forge"
 STRUCTURED = "application/cloudevents+json"
 BATCH = "application/cloudevents-batch+json"
 LIMIT = 200_000
+FOLDER = f"tenants/team-x/runs/{RUN}"
 
 
 def approval(**changes: Any) -> dict[str, Any]:
@@ -340,7 +341,7 @@ class TestStorage:
         }  # fmt: skip
 
     def test_a_checkpoint(self, door: Door):
-        prefix = f"runs/{RUN}/checkpoints/step-48"
+        prefix = f"{FOLDER}/checkpoints/step-48"
         self.manifest(door, prefix, final=False)
         assert door.post(self.raw(f"{prefix}/manifest.json")).status == 202
         (event,) = door.bus.events
@@ -351,17 +352,17 @@ class TestStorage:
         assert (event.data["step"], event.data["final"], event.data["artifact"]["size"]) == (48, False, 7)
 
     def test_told_twice_it_is_one_event(self, door: Door):
-        prefix = f"runs/{RUN}/checkpoints/step-48"
+        prefix = f"{FOLDER}/checkpoints/step-48"
         self.manifest(door, prefix, final=False)
         for _ in range(2):
             assert door.post(self.raw(f"{prefix}/manifest.json")).status == 202
         assert len(door.bus.events) == 1
 
     def test_the_final_one_says_whose_it_is_and_what_was_measured(self, door: Door):
-        prefix = f"runs/{RUN}/final"
+        prefix = f"{FOLDER}/final"
         self.manifest(door, prefix, final=True)
         door.artifacts.write(
-            f"runs/{RUN}/result.json", b'{"metrics": {"loss": 0.4}, "runtime": {"torch": "2"}}'
+            f"{FOLDER}/result.json", b'{"metrics": {"loss": 0.4}, "runtime": {"torch": "2"}}'
         )
         data = {"started": encode(started())}
         door.store.commit(Record(key=f"runs/{RUN}", status="TRAINING", data=data))
@@ -372,13 +373,29 @@ class TestStorage:
         assert told["origin"]["manifest"]["tenant"] == "team-x"
         assert (told["metrics"], told["runtime"]) == ({"loss": 0.4}, {"torch": "2"})
 
+    def test_weights_that_lie_with_another_tenant_are_nobodys(self, door: Door):
+        """Who may write below its own folder only must not speak for a run of somebody else."""
+        prefix = f"{FOLDER.replace('team-x', 'team-y')}/final"
+        self.manifest(door, prefix, final=True)
+        data = {"started": encode(started())}
+        door.store.commit(Record(key=f"runs/{RUN}", status="TRAINING", data=data))
+        answer = door.post(self.raw(f"{prefix}/manifest.json"))
+        assert (answer.status, "lie with team-y" in told(answer)) == (400, True)
+        assert door.bus.events == []
+
+    def test_a_run_from_before_the_tenants_folders(self, door: Door):
+        prefix = f"runs/{RUN}/checkpoints/step-48"
+        self.manifest(door, prefix, final=False)
+        assert door.post(self.raw(f"{prefix}/manifest.json")).status == 202
+        assert door.bus.events[0].data["artifact"]["uri"] == door.artifacts.uri(prefix)
+
     def test_the_final_one_of_nobody(self, door: Door):
-        self.manifest(door, f"runs/{RUN}/final", final=True)
-        answer = door.post(self.raw(f"runs/{RUN}/final/manifest.json"))
+        self.manifest(door, f"{FOLDER}/final", final=True)
+        answer = door.post(self.raw(f"{FOLDER}/final/manifest.json"))
         assert (answer.status, "belong to no model" in told(answer)) == (400, True)
 
     @pytest.mark.parametrize(
-        "name", [f"runs/{RUN}/checkpoints/step-48/adapter.safetensors", "readme.md", f"runs/{RUN}/log"]
+        "name", [f"{FOLDER}/checkpoints/step-48/adapter.safetensors", "readme.md", f"{FOLDER}/log"]
     )
     def test_other_objects_say_nothing_and_are_no_fault(self, door: Door, name: str):
         answer = door.post(self.raw(name))
@@ -386,18 +403,18 @@ class TestStorage:
         assert "ignored" in answer.body["events"][0]
 
     def test_a_manifest_that_lies_elsewhere(self, door: Door):
-        self.manifest(door, f"runs/{RUN}/checkpoints/step-49", final=False, step=48)
-        assert door.post(self.raw(f"runs/{RUN}/checkpoints/step-49/manifest.json")).status == 400
+        self.manifest(door, f"{FOLDER}/checkpoints/step-49", final=False, step=48)
+        assert door.post(self.raw(f"{FOLDER}/checkpoints/step-49/manifest.json")).status == 400
 
     def test_a_manifest_whose_files_are_not_there(self, door: Door):
-        prefix = f"runs/{RUN}/checkpoints/step-48"
+        prefix = f"{FOLDER}/checkpoints/step-48"
         self.manifest(door, prefix, final=False)
         door.artifacts.delete(f"{prefix}/adapter.safetensors")
         answer = door.post(self.raw(f"{prefix}/manifest.json"))
         assert (answer.status, "adapter.safetensors" in told(answer)) == (400, True)
 
     def test_a_manifest_that_cannot_be_read_yet(self, door: Door):
-        assert door.post(self.raw(f"runs/{RUN}/final/manifest.json")).status == 503
+        assert door.post(self.raw(f"{FOLDER}/final/manifest.json")).status == 503
 
     def test_a_bucket_that_is_not_the_senders(self, door: Door):
         source = BUCKET.replace("forge", "other")
@@ -405,7 +422,7 @@ class TestStorage:
 
     def test_a_bucket_that_is_not_our_store(self, door: Door, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setattr(DirectoryArtifacts, "uri", lambda _self, path: f"gs://ours/{path}")
-        answer = door.post(self.raw(f"runs/{RUN}/final/manifest.json"))
+        answer = door.post(self.raw(f"{FOLDER}/final/manifest.json"))
         assert (answer.status, "not in our artifact store" in told(answer)) == (200, True)
 
     @pytest.mark.parametrize("data", [None, {}, {"bucket": 1, "name": "x"}, "x"])

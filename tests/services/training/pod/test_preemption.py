@@ -32,7 +32,7 @@ class Machine:
     """One attempt of a run on a machine of its own: a work folder that nobody else has."""
 
     def __init__(self, world: PodWorld, run_id: str, attempt: int) -> None:
-        self.world, self.prefix = world, f"runs/{run_id}"
+        self.world, self.prefix = world, f"tenants/team-x/runs/{run_id}"
         self.work = world.root / f"machine-{attempt}"
         document = world.training_document(CURVE, run_id=run_id, work_dir=str(self.work))
         self.pod = world.start(MODULE, document, attempt)
@@ -92,7 +92,7 @@ def curve(text: str) -> dict[int, float]:
 
 
 def trained(world: PodWorld, run_id: str) -> dict[int, float]:
-    return curve(world.artifacts.read(f"runs/{run_id}/trainer_log.jsonl").decode())
+    return curve(world.artifacts.read(f"tenants/team-x/runs/{run_id}/trainer_log.jsonl").decode())
 
 
 def said(world: PodWorld, run_id: str, name: str) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ from shared.podkit import manifests
 from tests.shared.podkit.world import CONFIG, MODEL, PodWorld, alive, wait_for
 
 MODULE = "services.training.pod"
-RUN = f"runs/{MODEL.run_id}"
+RUN = f"tenants/{MODEL.tenant}/runs/{MODEL.run_id}"
 LONG = {**CONFIG, "max_steps": 400, "save_steps": 40, "save_total_limit": 3}
 
 
@@ -95,7 +95,7 @@ def test_a_killed_pod_goes_on_from_the_newest_whole_checkpoint(either_world: tup
     run_id = f"r-killed-{start}"
     work = world.root / "work"
     document = world.training_document(LONG, run_id=run_id, work_dir=str(work))
-    prefix = f"runs/{run_id}/checkpoints"
+    prefix = f"tenants/{MODEL.tenant}/runs/{run_id}/checkpoints"
     pod = world.start(MODULE, document)
 
     def second() -> bool:
@@ -118,7 +118,7 @@ def test_a_killed_pod_goes_on_from_the_newest_whole_checkpoint(either_world: tup
     assert newest >= 80
     pod = world.start(MODULE, document, attempt=2)
     assert pod.wait(180) == 0, world.log()
-    log = world.artifacts.read(f"runs/{run_id}/trainer_log.jsonl").decode()
+    log = world.artifacts.read(f"tenants/{MODEL.tenant}/runs/{run_id}/trainer_log.jsonl").decode()
     assert steps_logged(log) == list(range(1, 401)), "no step is missing, none is there twice"
     said = [event for event in world.on_the_bus() if event.data.get("run_id") == run_id]
     finished = [event for event in said if event.name == "training-finished"]
@@ -154,14 +154,14 @@ def test_sigterm_saves_where_it_stands(either_world: tuple[str, PodWorld]) -> No
         if event.name == "training-finished" and event.data["run_id"] == run_id
     ]
     assert finished.data["outcome"] == "preempted"
-    assert world.artifacts.list(f"runs/{run_id}/final") == []
+    assert world.artifacts.list(f"tenants/{MODEL.tenant}/runs/{run_id}/final") == []
 
     # Another machine, which has nothing but the store.
     elsewhere = {**document, "work_dir": str(world.root / "elsewhere")}
     elsewhere["origin"]["config"] = {**config, "max_steps": saved.data["step"] + 5}
     pod = world.start(MODULE, elsewhere, attempt=2)
     assert pod.wait(120) == 0, world.log()
-    again = world.artifacts.read(f"runs/{run_id}/trainer_log.jsonl").decode()
+    again = world.artifacts.read(f"tenants/{MODEL.tenant}/runs/{run_id}/trainer_log.jsonl").decode()
     assert not (world.root / "elsewhere" / "output").exists(), "what lies in the store is not kept twice"
     assert steps_logged(again) == list(range(1, saved.data["step"] + 6))
 

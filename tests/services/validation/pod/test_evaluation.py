@@ -66,7 +66,7 @@ def test_the_base_model_is_measured_once_for_all_versions(
     assert perform(document(warm_world, key="team-x.qa.v1@1.0.1"), warm_world.ports) == 0
     again = warm_world.said("evaluation-finished")[1]
     assert again.data["metrics"] == finished.data["metrics"]
-    assert again.data["uri"] == "evaluations/team-x.qa.v1@1.0.1/base.json"
+    assert again.data["uri"] == "tenants/team-x/evaluations/team-x.qa.v1@1.0.1/base.json"
 
 
 @pytest.mark.trainer
@@ -77,7 +77,7 @@ def test_batches_answer_as_single_rows_do(warm_world: PodWorld, tiny_model: Path
     for size in (1, 8):
         asked = document(warm_world, role="tuned", artifact=artifact, batch_size=size)
         assert perform(asked, warm_world.ports) == 0
-        results.append(json.loads(warm_world.artifacts.read("evaluations/team-x.qa.v1@1.0.0/tuned.json")))
+        results.append(json.loads(warm_world.artifacts.read("tenants/team-x/evaluations/team-x.qa.v1@1.0.0/tuned.json")))
     single, batched = results
     assert [row["prediction"] for row in batched["answers"]] == [
         row["prediction"] for row in single["answers"]
