@@ -6,8 +6,10 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Literal
+from urllib.parse import unquote
 
 import msgspec
 
@@ -38,7 +40,7 @@ class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class Signer(msgspec.Struct, frozen=True, kw_only=True):
-    """Whose signature the manifest must have. key: file with the public key. file: the signature, beside the manifest."""
+    """Whose signature the manifest must have. key: file with the public key. file: name of the signature's."""
 
     key: Path
     file: str
@@ -46,7 +48,10 @@ class Signer(msgspec.Struct, frozen=True, kw_only=True):
 
 def bring(part: Part, signer: Signer | None, patience: Patience) -> Manifest | None:
     """Its manifest; None where nothing is to be verified. Raises Reject where it is not what was registered, Retry."""
-    store, _, prefix = part.url.rstrip("/").rpartition("/")
+    store, _, last = part.url.rstrip("/").rpartition("/")
+    prefix = unquote(last)
+    if store.endswith(":/"):
+        raise Reject(f"{part.name}: {part.url!r} names no folder: weights lie in one of their own")
     artifacts = patience.insist(f"opening {store}", lambda: open_artifacts(store))
     if part.verify == "none":
         if part.folder:
@@ -99,7 +104,10 @@ def _bring(artifacts: Artifacts, prefix: str, manifest: Manifest, folder: Path, 
 
     def copy(target: Path) -> None:
         _require_room(target.parent, manifest.size)
-        patience.insist("copying", lambda: manifests.download(artifacts, prefix, manifest, target))
+        for file in manifest.files:
+            one = msgspec.structs.replace(manifest, files=(file,))
+            copied = partial(manifests.download, artifacts, prefix, one, target)
+            patience.insist(f"copying {file.path}", copied)
 
     _place(folder, copy)
 
@@ -139,7 +147,7 @@ def _copy_all(artifacts: Artifacts, prefix: str, target: Path, patience: Patienc
         raise Reject(f"nothing lies in {artifacts.uri(prefix)}")
     for name in names:
         path = target / name.removeprefix(f"{prefix}/")
-        patience.insist(f"copying {name}", lambda name=name, path=path: artifacts.download(name, path))
+        patience.insist(f"copying {name}", partial(artifacts.download, name, path))
 
 
 def _place(folder: Path, make: Callable[[Path], None]) -> None:

@@ -58,7 +58,8 @@ def _asked(url: str) -> dict[str, Any]:
 
 
 def _words(told: Any) -> str:
-    """What an error of the registry says, however deep it lies."""
-    while isinstance(told, dict):
-        told = told.get("error") or told.get("message") or told.get("detail") or "not found"
-    return str(told)[:300]
+    """What an error of the registry says; of anybody else's only that it is one."""
+    error = told.get("error") if isinstance(told, dict) else None
+    if not isinstance(error, dict):
+        return "not found, and not by a registry: is this the console's address?"
+    return f"{error.get('what', 'not found')}; {error.get('mend', '')}".rstrip("; ")

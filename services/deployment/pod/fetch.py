@@ -1,7 +1,8 @@
-"""`python -m services.deployment.pod.fetch`: brings weights to where an engine will look for them, or checks those there.
+"""Brings weights to where an engine will look for them, or checks those that are there.
 
-The chart's init container. It reads KUZNIA_FETCH, a JSON file (`Asked`). A folder is there whole and checked, or not
-at all. Exit codes: 0; 1 where the weights are not had, or are not those that were registered: nothing is served then.
+`python -m services.deployment.pod.fetch` is the chart's init container. It reads KUZNIA_FETCH, a JSON file
+(`Asked`). A folder is there whole and checked, or not at all. Exit codes: 0; 1 where the weights are not had, or
+are not those that were registered: nothing is served then.
 """
 
 from __future__ import annotations
