@@ -126,7 +126,7 @@ def _by_code(code: int, said: str) -> tuple[str, str]:
 
 def _evicted(told: str) -> Iterator[str]:
     yield told
-    if "ephemeral" in told or "emptyDir" in told.lower() or "local storage" in told:
+    if "ephemeral" in told or "emptydir" in told.lower() or "local storage" in told:
         yield "its disk was full: raise resources.disk_gb, or keep fewer checkpoints (save_total_limit)"
     elif "memory" in told:
         yield "its node ran out of memory: say with resources.memory_gb what it needs"
