@@ -13,8 +13,9 @@ import msgspec
 import yaml
 
 from shared.kubernetes.kinds import KINDS
+from shared.kubernetes.manifests.labels import DIGEST, KEY, spec_digest, tenant_of
 from shared.kubernetes.releases.chart import OCI
-from shared.kubernetes.releases.values import KEY, SPEC_DIGEST, digest_of, spec_digest, tenant_of
+from shared.kubernetes.releases.values import digest_of
 from shared.kubernetes.settings import KubernetesSettings
 from shared.ports.cluster import Workload
 
@@ -116,7 +117,7 @@ def application_of(release: Release, settings: KubernetesSettings) -> dict[str, 
             "name": workload.name,
             "namespace": ARGO_NAMESPACE,
             "labels": labels,
-            "annotations": {SPEC_DIGEST: spec_digest(workload), KEY: workload.key},
+            "annotations": {DIGEST: spec_digest(workload), KEY: workload.key},
             "finalizers": [FINALIZER],
         },
         "spec": {

@@ -6,6 +6,7 @@ import json
 from urllib.parse import urlsplit
 
 from shared.errors import Reject
+from shared.kubernetes.manifests.labels import spec_digest, tenant_of
 from shared.kubernetes.releases.application import (
     FACTS,
     Release,
@@ -18,7 +19,7 @@ from shared.kubernetes.releases.chart import chart_digest, is_folder, operator_v
 from shared.kubernetes.releases.program import Helm
 from shared.kubernetes.releases.repository import DeployRepository
 from shared.kubernetes.releases.secret import Keys
-from shared.kubernetes.releases.values import release_name, spec_digest, tenant_of, values_of
+from shared.kubernetes.releases.values import release_name, values_of
 from shared.kubernetes.settings import KubernetesSettings
 from shared.ports.cluster import Workload
 

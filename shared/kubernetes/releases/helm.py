@@ -1,36 +1,33 @@
 """Releases by helm: `helm upgrade --install` in the tenant's namespace of servers, with a history to read.
 
-Helm does not wait until a server is ready: that may take an engine half an hour, and is the cluster's watch to see.
-It rolls back what the cluster would not take. A helm that was killed half-way leaves a release that is pending for
-ever and that no helm would touch again; who comes next mends that.
+Helm is not asked to wait until a server is ready: that may take an engine half an hour, and is the cluster's watch
+to see. Its own --rollback-on-failure does wait, so what the cluster would not take is rolled back here. A helm that
+was killed half-way leaves a release that is pending for ever and that no helm would touch again; who comes next
+mends that.
 """
 
 from __future__ import annotations
 
+import logging
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
-from shared.errors import Reject, Retry, Unknown
+from shared.errors import KuzniaError, Reject, Retry, Unknown
+from shared.kubernetes.manifests.labels import DIGEST, spec_digest, tenant_of
 from shared.kubernetes.releases.chart import chart_digest, operator_values
 from shared.kubernetes.releases.program import NOT_FOUND, Failed, Helm, understood
 from shared.kubernetes.releases.secret import Keys
-from shared.kubernetes.releases.values import (
-    SPEC_DIGEST,
-    digest_of,
-    release_name,
-    spec_digest,
-    tenant_of,
-    values_of,
-)
+from shared.kubernetes.releases.values import digest_of, release_name, values_of
 from shared.kubernetes.settings import KubernetesSettings
 from shared.ports.clock import Clock
 from shared.ports.cluster import Workload
 
 HISTORY = 10
-DEPLOYED = "deployed"
+DEPLOYED, FAILED = "deployed", "failed"
 _GONE = ("uninstalled",)
+log = logging.getLogger("kuznia.cluster")
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,16 +78,37 @@ class HelmReleaser:
         self._keys.take(name, namespace)
 
     def _upgrade(self, place: _Place, values: dict[str, Any], wanted: str) -> None:
-        words = ["upgrade", "--install", place.release, self._settings.chart, "--namespace", place.namespace]
-        words += ["--rollback-on-failure", "--wait=hookOnly", "--reset-values"]
-        words += ["--description", wanted, "--history-max", str(HISTORY)]
+        words = ["upgrade", "--install", place.release, self._settings.chart, "--reset-values"]
         try:
-            self._helm.change(words, values)
-        except (Failed, Unknown) as error:
-            verdict = understood(str(error)) if isinstance(error, Failed) else error
-            if isinstance(verdict, Unknown) and self._stands(place, wanted):
-                return
-            raise verdict from error
+            self._change(place, [*words, "--description", wanted, "--history-max", str(HISTORY)], values)
+        except Reject:
+            self._undo(place)
+            raise
+        except Unknown:
+            if not self._stands(place, wanted):
+                raise
+
+    def _undo(self, place: _Place) -> None:
+        """Back to what stood before, as far as the cluster lets it; what is left, the next `apply` finds failed."""
+        try:
+            standing = self._standing(place)
+            if standing is not None and standing.status == FAILED:
+                self._back(place)
+        except KuzniaError as error:
+            log.warning("%s could not be rolled back: %s", place.release, error)
+
+    def _back(self, place: _Place) -> None:
+        revision = self._last_good(place)
+        if revision is None:
+            self._uninstall(place)
+        else:
+            self._change(place, ["rollback", place.release, str(revision), "--history-max", str(HISTORY)])
+
+    def _change(self, place: _Place, words: list[str], values: dict[str, Any] | None = None) -> None:
+        try:
+            self._helm.change([*words, "--namespace", place.namespace, "--wait=hookOnly"], values)
+        except Failed as error:
+            raise understood(str(error)) from error
 
     def _stands(self, place: _Place, wanted: str) -> bool:
         """Whether what nobody answered was done all the same."""
@@ -114,7 +132,7 @@ class HelmReleaser:
         return Standing(
             status=info["status"],
             description=info.get("description", ""),
-            spec=(config.get("commonAnnotations") or {}).get(SPEC_DIGEST, ""),
+            spec=(config.get("commonAnnotations") or {}).get(DIGEST, ""),
             since=_moment(info.get("last_deployed", "")),
         )
 
@@ -124,25 +142,10 @@ class HelmReleaser:
         left = self._helm.seconds - age
         if left > 0:
             raise Retry(f"{place.release}: another helm is at work on it ({standing.status})", after=left)
-        revision = self._last_good(place)
-        if revision is None or standing.status == "uninstalling":
+        if standing.status == "uninstalling":
             self._uninstall(place)
-            return
-        try:
-            self._helm.change(
-                [
-                    "rollback",
-                    place.release,
-                    str(revision),
-                    "--namespace",
-                    place.namespace,
-                    "--wait=hookOnly",
-                    "--history-max",
-                    str(HISTORY),
-                ]
-            )
-        except Failed as error:
-            raise understood(str(error)) from error
+        else:
+            self._back(place)
 
     def _last_good(self, place: _Place) -> int | None:
         try:
@@ -155,11 +158,8 @@ class HelmReleaser:
         return max(good, default=None)
 
     def _uninstall(self, place: _Place) -> None:
-        words = ["uninstall", place.release, "--namespace", place.namespace]
         try:
-            self._helm.change([*words, "--ignore-not-found", "--wait=hookOnly"])
-        except Failed as error:
-            raise understood(str(error)) from error
+            self._change(place, ["uninstall", place.release, "--ignore-not-found"])
         except Unknown:
             if self._standing(place) is not None:
                 raise

@@ -54,7 +54,8 @@ class DeployRepository:
 
     def folders(self, below: str, name: str) -> list[str]:
         """Folders `<below>/<anything>/<name>`, as the repository has them now. Raises Retry, Reject."""
-        pattern = re.compile(rf"({re.escape(below)}/)?[^/]+/{re.escape(name)}(?=/)")
+        place = f"{below}/" if below else ""
+        pattern = re.compile(rf"{re.escape(place)}[^/]+/{re.escape(name)}(?=/)")
         found = (pattern.match(path) for path in self._tree(self._fetch()))
         return sorted({match.group() for match in found if match})
 

@@ -11,20 +11,18 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
-
 from shared.errors import Reject
 from shared.identity import content_digest
+from shared.kubernetes.manifests import labels
 from shared.kubernetes.settings import KubernetesSettings
 from shared.ports.cluster import Workload
 
 MAX_RELEASE = 53  # helm's own limit
-SPEC_DIGEST = "kuznia.dev/spec-digest"
-KEY = "kuznia.dev/key"
 SECRET_KEY = "api-key"  # noqa: S105 - the name of the entry, not what it holds
 ENGINES = ("vllm", "llamafactory")
-_PASSING = ("cause", "traceparent")  # why it was asked for; not what
-_LABEL_LENGTH = 63
+_CHARTS_OWN = frozenset(
+    {labels.TENANT, labels.OURS + "model"}
+)  # labels that the chart makes of the model's id
 _AUTOSCALING = {
     "min_replicas": ("minReplicas",),
     "max_replicas": ("maxReplicas",),
@@ -47,24 +45,9 @@ def secret_name(name: str) -> str:
     return f"{name}-key"
 
 
-def spec_digest(workload: Workload) -> str:
-    """`sha256:<hex>` of what the workload is; who asked for it, and when, is no part of that."""
-    content = msgspec.to_builtins(workload)
-    document = {key: value for key, value in workload.document.items() if key not in _PASSING}
-    return digest_of({**content, "document": document})
-
-
 def digest_of(content: Any) -> str:
     """`sha256:<hex>` of JSON types, whatever the order of their keys."""
     return content_digest(json.dumps(content, sort_keys=True, separators=(",", ":")).encode())
-
-
-def tenant_of(workload: Workload) -> str:
-    """Whose it is. Raises Reject where it does not say."""
-    tenant = workload.labels.get("tenant", "")
-    if not tenant:
-        raise Reject(f"{workload.name}: the workload has no label `tenant`, so it has no namespace to run in")
-    return tenant
 
 
 def values_of(
@@ -158,7 +141,7 @@ def _facts(workload: Workload) -> dict[str, Any]:
         **_deadlines(workload),
         "apiKey": {"secretName": secret_name(workload.name), "key": SECRET_KEY},
         "commonLabels": _labels(workload),
-        "commonAnnotations": {SPEC_DIGEST: spec_digest(workload), KEY: workload.key},
+        "commonAnnotations": labels.notes(workload),
     }
 
 
@@ -172,5 +155,8 @@ def _deadlines(workload: Workload) -> dict[str, Any]:
 
 
 def _labels(workload: Workload) -> dict[str, str]:
-    labels = {**workload.labels, "service": workload.service, "release": workload.name}
-    return {f"kuznia.dev/{name}": value[:_LABEL_LENGTH].strip("-._") for name, value in labels.items()}
+    """Those by which the cluster's watch finds what is ours."""
+    own = labels.labels(workload, "")
+    return {
+        name: value for name, value in own.items() if name.startswith(labels.OURS) and name not in _CHARTS_OWN
+    }
