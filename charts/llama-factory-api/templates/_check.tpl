@@ -68,7 +68,7 @@ model.registry.follow and model.version are both set: a pinned version is not fo
 {{ $field }}.load is {{ $part.load }}, and the registry says where the weights lie: leave it auto
 {{- end }}
 {{- if and (eq $part.name "weights") $part.path (ne $part.verify "none") (not $part.digest) }}
-model.manifestDigest is empty, so nobody can say that these are the weights that were registered: give it (`kuznia models show`, or the registry's manifest_digest), or set model.verify: none
+model.manifestDigest is empty, so nobody can say that these are the weights that were registered: give it, as the registry has it (GET /api/v1/models/<id>/versions/<version>), or set model.verify: none
 {{- end }}
 {{- if and (eq $part.load "stream") (eq $.Values.engine "llamafactory") }}
 {{ $field }}.load is stream, and engine is llamafactory, which cannot: use fetch or fuse
