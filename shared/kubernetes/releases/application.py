@@ -12,7 +12,6 @@ from typing import Any
 import msgspec
 import yaml
 
-from shared.kubernetes.kinds import KINDS
 from shared.kubernetes.manifests.labels import DIGEST, KEY, spec_digest, tenant_of
 from shared.kubernetes.releases.chart import OCI
 from shared.kubernetes.releases.values import digest_of
@@ -111,8 +110,8 @@ def application_of(release: Release, settings: KubernetesSettings) -> dict[str, 
         "kuznia.dev/service": workload.service,
     }
     return {
-        "apiVersion": APPLICATION_KIND.api_version,
-        "kind": APPLICATION_KIND.kind,
+        "apiVersion": "argoproj.io/v1alpha1",
+        "kind": "Application",
         "metadata": {
             "name": workload.name,
             "namespace": ARGO_NAMESPACE,
@@ -135,9 +134,6 @@ def application_of(release: Release, settings: KubernetesSettings) -> dict[str, 
             "revisionHistoryLimit": 10,
         },
     }
-
-
-APPLICATION_KIND = next(kind for kind in KINDS if kind.kind == "Application")
 
 
 def _sources(release: Release, settings: KubernetesSettings) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import Any
 from shared.errors import Reject
 from shared.identity import content_digest
 from shared.kubernetes.manifests import labels
+from shared.kubernetes.manifests.pod import account, priority
 from shared.kubernetes.settings import KubernetesSettings
 from shared.ports.cluster import Workload
 
@@ -59,7 +60,7 @@ def values_of(
         raise Reject(
             f"{workload.name}: engine is {document.get('engine')!r}; the chart has {' and '.join(ENGINES)}"
         )
-    of_installation = merged(_from_settings(settings), operator or {})
+    of_installation = merged(_from_settings(workload, settings), operator or {})
     return merged(merged(of_installation, _scaled(document)), _facts(workload))
 
 
@@ -85,15 +86,18 @@ def image_of(image: str) -> dict[str, str]:
     return {"repository": f"{folder}{slash}{short}", "tag": tag, "digest": digest}
 
 
-def _from_settings(settings: KubernetesSettings) -> dict[str, Any]:
+def _from_settings(workload: Workload, settings: KubernetesSettings) -> dict[str, Any]:
     found: dict[str, Any] = {
         # As infra/terraform and charts/kuznia make it in each tenant's namespace of servers.
-        "serviceAccount": {"create": False, "name": "engine"},
+        "serviceAccount": {"create": False, "name": account(workload, settings)},
         "gpu": {"accelerator": settings.accelerator, "spot": settings.spot},
-        "priorityClassName": settings.priority_class,
+        "priorityClassName": priority(workload, settings),
         "runtimeClassName": settings.runtime_class,
         "service": {"port": settings.port},
+        "networkPolicy": {"namespaces": [settings.platform_namespace]},
     }
+    if settings.hf_secret:
+        found["env"] = {"HF_TOKEN_SECRET_NAME": settings.hf_secret, "HF_TOKEN_SECRET_KEY": "token"}
     if settings.engine_image:
         found["image"] = image_of(settings.engine_image)
     if settings.image_pull_secret:

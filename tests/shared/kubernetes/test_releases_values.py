@@ -120,11 +120,15 @@ def test_settings_reach_the_pod(helm: str):
         image_pull_secret="pull",
         priority_class="serving",
         port=9000,
+        hf_secret="hub",
+        server_service_account="{tenant}-engine",
     )
     pod = of_kind(documents, "Deployment")["spec"]["template"]["spec"]
     assert pod["containers"][0]["image"] == f"europe-docker.pkg.dev/p/kuznia/engine@{DIGEST}"
     assert pod["imagePullSecrets"] == [{"name": "pull"}]
     assert pod["priorityClassName"] == "serving"
+    assert pod["serviceAccountName"] == "team-x-engine"
+    assert '"secretKeyRef": {"key": "token", "name": "hub"}' in json.dumps(pod, sort_keys=True)
     assert of_kind(documents, "Service")["spec"]["ports"][0]["port"] == 9000
 
 
