@@ -117,7 +117,8 @@ class Platform:
         return WithEvents(console, place)
 
     def _gateway(self) -> Any:
-        return create_gateway(StoreDirectory(self._opened.store), self._settings)
+        opened = self._opened
+        return create_gateway(StoreDirectory(opened.store), self._settings, publish=opened.bus.publish)
 
     def _look_forever(self) -> None:
         while not self._stop.is_set():

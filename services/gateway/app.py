@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import os
+import socket
 import time
 from collections.abc import Callable, MutableMapping
 from typing import Any
@@ -19,14 +21,17 @@ from services.gateway.ports import Directory
 from services.gateway.proxy import Proxy
 from services.gateway.reply import Receive, Reply, Send
 from services.gateway.request import request_id
+from services.gateway.traffic import Outcome, Traffic
 from services.gateway.upstream import Upstreams
+from services.gateway.voice import Publish, Voice
+from services.gateway.waking import Waking
 from shared.engine_key import engine_key
 from shared.local.clock import SystemClock
 from shared.ports.clock import Clock
 from shared.settings import Settings
 
 Scope = MutableMapping[str, Any]
-CLIENT_GONE = 499
+BAD_REQUEST, CLIENT_GONE, SERVER_ERROR = 400, 499, 500
 
 
 class Gateway:
@@ -39,6 +44,7 @@ class Gateway:
         self._clock = clock
         self._metrics = background.metrics
         self._audit = background.audit
+        self._traffic = background.voice.traffic
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request, or the life of the server."""
@@ -74,8 +80,25 @@ class Gateway:
             seconds = time.perf_counter() - started
             self._metrics.in_flight -= 1
             self._metrics.observe(call.route, status, seconds)
+            self._count(call, reply, status=status, started=started)
             if call.path.startswith("/v1/"):
                 self._audit.put(_entry(call, reply, status=status, came=came, seconds=seconds))
+
+    def _count(self, call: Call, reply: Reply, *, status: int, started: float) -> None:
+        """What the version made of it; a client that goes away says nothing of the model."""
+        target = call.target
+        if target is None or status == CLIENT_GONE or not (call.reached or call.failure):
+            return
+        failed = status >= SERVER_ERROR or bool(call.failure)
+        outcome = Outcome(
+            failed=failed,
+            timed=not failed and status < BAD_REQUEST,
+            first=max(0.0, reply.first_at - started),
+            last=time.perf_counter() - started,
+        )
+        self._metrics.answered(target.role, outcome)
+        if not target.pinned:
+            self._traffic.seen(target, outcome, self._clock.now())
 
     async def _answer(self, call: Call, receive: Receive, reply: Reply) -> None:
         endpoint = find(call.path, call.method)
@@ -100,16 +123,26 @@ class Gateway:
 
 
 def create_app(
-    directory: Directory, settings: Settings, options: Options | None = None, clock: Clock | None = None
+    directory: Directory,
+    settings: Settings,
+    options: Options | None = None,
+    clock: Clock | None = None,
+    publish: Publish | None = None,
 ) -> Gateway:
-    """The gateway over a directory. Nothing runs before the server's lifespan starts."""
+    """The gateway over a directory. Nothing runs before the server's lifespan starts.
+
+    publish: makes the gateway's own events durable; without it no canary is measured, and nothing wakes.
+    """
     dials, clock = options or Options(), clock or SystemClock()
     metrics, upstreams = Metrics(), Upstreams(dials)
+    name = f"{socket.gethostname()}-{os.getpid()}-{clock.now().timestamp():.0f}"
+    voice = Voice(publish, directory, Traffic(name, upstreams.active), clock)
     audit = Audit(settings.home / "logs" / "gateway.jsonl")
     key: Callable[[str], str] = functools.lru_cache(1024)(functools.partial(engine_key, settings.home))
     proxy = Proxy(upstreams, metrics, dials, key)
-    front = Front(directory, proxy, clock, dials, settings.max_body_bytes)
-    return Gateway(front, Background(directory, upstreams, metrics, audit), upstreams, clock)
+    waking = Waking(directory, voice, clock, dials)
+    front = Front(proxy, voice, waking, clock, settings.max_body_bytes)
+    return Gateway(front, Background(directory, upstreams, metrics, audit, voice), upstreams, clock)
 
 
 def _entry(call: Call, reply: Reply, *, status: int, came: Any, seconds: float) -> Entry:

@@ -11,17 +11,21 @@ from services.gateway.metrics import Metrics
 from services.gateway.ports import Directory
 from services.gateway.reply import Receive, Send
 from services.gateway.upstream import Upstreams
+from services.gateway.voice import Voice
 
 logger = logging.getLogger(__name__)
 SWEEP_EVERY = 1.0
 
 
 class Background:
-    """Keeps the directory fresh, closes idle connections, writes the audit log."""
+    """Keeps the directory fresh, closes idle connections, writes the audit log, says what is to be said."""
 
-    def __init__(self, directory: Directory, upstreams: Upstreams, metrics: Metrics, audit: Audit) -> None:
+    def __init__(
+        self, directory: Directory, upstreams: Upstreams, metrics: Metrics, audit: Audit, voice: Voice
+    ) -> None:
         self.metrics = metrics
         self.audit = audit
+        self.voice = voice
         self._directory = directory
         self._upstreams = upstreams
         self._running = False
@@ -42,7 +46,8 @@ class Background:
             )
             return
         await self._directory.refresh_now()
-        tasks = [asyncio.create_task(_kept(self._directory.watch)), asyncio.create_task(_kept(self._sweep))]
+        work = (self._directory.watch, self._sweep, self.voice.report)
+        tasks = [asyncio.create_task(_kept(each)) for each in work]
         self._running = True
         await send({"type": "lifespan.startup.complete"})
         await receive()
@@ -54,6 +59,8 @@ class Background:
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
+        await self.voice.report_now()
+        await asyncio.to_thread(self.voice.close)
         self._upstreams.close()
         await asyncio.to_thread(self._directory.close)
         await asyncio.to_thread(self.audit.stop)

@@ -9,7 +9,8 @@ from services.gateway.ports import Target, Token
 
 class Call(msgspec.Struct, kw_only=True):
     """path: as asked. route: its label in metrics and audit. failure: kind of an upstream error that the
-    status alone would not tell.
+    status alone would not tell. conversation: what it is routed by where versions share a model's requests.
+    reached: an engine has answered something.
     """
 
     request_id: str
@@ -23,4 +24,6 @@ class Call(msgspec.Struct, kw_only=True):
     stream: bool = False
     repeatable: bool = False
     body: bytes = b""
+    conversation: str = ""
+    reached: bool = False
     failure: str = ""

@@ -32,6 +32,21 @@ class ApiError(KuzniaError):
         return error_body(str(self), kind=kind, code=self.code, param=self.param)
 
 
+class StartingError(ApiError):
+    """The model's engine is on its way. progress: how far, beside the error, for who wants to read it."""
+
+    def __init__(self, message: str, retry_after: int, progress: dict[str, Any]) -> None:
+        super().__init__(
+            503, message, code="model_starting", headers=((b"retry-after", b"%d" % retry_after),)
+        )
+        self.progress = progress
+
+    @property
+    def body(self) -> bytes:
+        """`{"error": …, "progress": {model, state, seconds, expected_seconds}}`."""
+        return msgspec.json.encode({**msgspec.json.decode(super().body), "progress": self.progress})
+
+
 class ClientGoneError(KuzniaError):
     """Nobody waits for the answer any more."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from services.gateway.auth import admit, presented
@@ -9,15 +10,17 @@ from services.gateway.call import Call
 from services.gateway.connection import UpstreamError
 from services.gateway.endpoints import MODELS
 from services.gateway.errors import ApiError
-from services.gateway.options import Options
 from services.gateway.peek import peek
-from services.gateway.ports import Directory, Target, Token
+from services.gateway.ports import Target, Token
 from services.gateway.proxy import Proxy
 from services.gateway.reply import Receive, Reply
-from services.gateway.request import WhileConnected, header, read_body
+from services.gateway.request import WhileConnected, conversation, header, read_body
 from services.gateway.resolve import resolve, visible
+from services.gateway.traffic import Outcome
 from services.gateway.translate import no_answer
 from services.gateway.upstream import Answer
+from services.gateway.voice import Voice
+from services.gateway.waking import Waking
 from shared.ports.clock import Clock
 
 UNREACHED = frozenset({"refused", "connect_timeout"})
@@ -26,13 +29,13 @@ UNREACHED = frozenset({"refused", "connect_timeout"})
 class Front:
     """The endpoints that need a token."""
 
-    def __init__(
-        self, directory: Directory, proxy: Proxy, clock: Clock, options: Options, max_body: int
-    ) -> None:
-        self._directory = directory
+    def __init__(self, proxy: Proxy, voice: Voice, waking: Waking, clock: Clock, max_body: int) -> None:
+        self._directory = waking.directory
         self._proxy = proxy
+        self._voice = voice
+        self._waking = waking
         self._clock = clock
-        self._options = options
+        self._options = waking.options
         self._max_body = max_body
 
     async def models(self, call: Call, reply: Reply) -> None:
@@ -57,6 +60,7 @@ class Front:
         call.body = await read_body(call.headers, receive, self._max_body)
         peeked = peek(call.body)
         call.model, call.stream = peeked.model, bool(peeked.stream)
+        call.conversation = conversation(call.headers, peeked.user, call.request_id)
         async with WhileConnected(receive, reply):
             await self._pass_on(call, token, reply)
 
@@ -69,19 +73,34 @@ class Front:
         await self._proxy.relay(call, target, answer, reply)
 
     async def _reach(self, call: Call, token: Token) -> tuple[Target, Answer]:
-        """An engine that cannot be reached may just have been replaced: look again, once."""
+        """An engine that cannot be reached may just have been replaced: look again, once.
+
+        A canary's failure is its own: the request then goes to the live version.
+        """
         try:
-            target = await self._resolve(call, token)
+            target = await self._awake(call, token)
             return target, await self._proxy.reach(call, target)
         except UpstreamError as error:
             if error.kind not in UNREACHED:
                 raise no_answer(error, self._options.retry_after) from None
+        if target.role == "canary":
+            self._voice.traffic.seen(target, Outcome(failed=True, timed=False), self._clock.now())
+            call.conversation = ""
         await self._directory.refresh_now()
         try:
-            target = await self._resolve(call, token)
+            target = await self._awake(call, token)
             return target, await self._proxy.reach(call, target)
         except UpstreamError as error:
             raise no_answer(error, self._options.retry_after) from None
+
+    async def _awake(self, call: Call, token: Token) -> Target:
+        """Where it goes, once that does not sleep any more. Raises ApiError."""
+        target = await self._resolve(call, token)
+        deadline = asyncio.get_running_loop().time() + target.placement.patience
+        while target.coming:
+            await self._waking.until_awake(target, deadline)
+            target = await self._resolve(call, token)
+        return target
 
     async def _admit(self, call: Call) -> Token:
         """Who asks; a token made a moment ago is looked for once more."""
@@ -95,12 +114,12 @@ class Front:
 
     async def _resolve(self, call: Call, token: Token) -> Target:
         """Where it goes; a model deployed a moment ago is looked for once more."""
-        retry_after = self._options.retry_after
+        retry_after, key = self._options.retry_after, call.conversation
         try:
-            call.target = resolve(call.model, token, self._directory.snapshot(), retry_after)
+            call.target = resolve(call.model, token, self._directory.snapshot(), key, retry_after)
         except ApiError:
             await self._directory.refresh_now()
-            call.target = resolve(call.model, token, self._directory.snapshot(), retry_after)
+            call.target = resolve(call.model, token, self._directory.snapshot(), key, retry_after)
         return call.target
 
 

@@ -11,6 +11,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     connect: to reach an engine. first_byte: until it starts to answer. idle: between two chunks.
     keep_alive: how long an idle connection is kept, below the 5 s after which the engines close theirs.
     idle_connections: kept per engine. whole_body: answers up to so many bytes are passed on in one piece.
+    waiting: so many requests at most wait for models that start; the others are told to come again.
     """
 
     connect: float = 2.0
@@ -20,3 +21,4 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     idle_connections: int = 64
     whole_body: int = 1024 * 1024
     retry_after: int = 1
+    waiting: int = 256

@@ -1,8 +1,8 @@
-"""A look at what a request is routed by, `model` and `stream`; the rest of the body stays unread."""
+"""A look at what a request is routed by: `model`, `stream` and `user`; the rest of the body stays unread."""
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -13,10 +13,11 @@ ROUTED_BY = ("model", "stream")
 
 
 class Peek(msgspec.Struct, frozen=True):
-    """model: as the client wrote it. stream: whether the answer comes in pieces."""
+    """model: as the client wrote it. stream: whether the answer comes in pieces. user: the end user, if a text."""
 
     model: str = ""
     stream: bool | None = None
+    user: Any = None
 
 
 _DECODER = msgspec.json.Decoder(Peek)

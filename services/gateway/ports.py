@@ -8,12 +8,15 @@ from typing import Protocol
 
 import msgspec
 
+UP = frozenset({"ready", "canary", "standing"})
+
 
 class Placement(msgspec.Struct, frozen=True, kw_only=True):
-    """Where one version stands. state: live, ready, starting, draining, stopped, failed, …
+    """Where one version stands. state: live, canary, ready, standing, asleep, starting, retired, failed, …
 
     address: `host:port`. engine_model: the name the engine knows, empty where it takes any.
-    cleared: validation, card and approval of exactly these weights are there.
+    cleared: validation, card and approval of exactly these weights are there. since: when it fell asleep or began
+    to start, ISO 8601; took: seconds of its last start; patience: so long a request waits for one.
     """
 
     state: str
@@ -23,19 +26,24 @@ class Placement(msgspec.Struct, frozen=True, kw_only=True):
     card_digest: str = ""
     engine_model: str = ""
     cleared: bool = False
+    since: str = ""
+    took: float = 0
+    patience: float = 0
 
     @property
     def serves(self) -> bool:
         """Whether requests may go there. The registry lets nothing go live uncleared; an engine that merely
         runs early, beside its evaluation, is nobody's to ask yet.
         """
-        return bool(self.address) and (self.state == "live" or (self.state == "ready" and self.cleared))
+        return bool(self.address) and (self.state == "live" or (self.state in UP and self.cleared))
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
     """One model and its versions. live: the version its plain name leads to, empty if none.
 
-    created: Unix seconds.
+    created: Unix seconds. weights: shares of the requests while a canary is under way. mark: what is written on
+    figures of requests that were routed by these weights; window: seconds for which they are gathered, 0 where
+    nobody wants them.
     """
 
     model_id: str
@@ -43,11 +51,16 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     live: str = ""
     versions: dict[str, Placement] = {}
     created: int = 0
+    weights: dict[str, float] = {}
+    mark: str = ""
+    window: float = 0
 
     @property
     def serves(self) -> bool:
-        """Whether the plain name leads anywhere."""
-        return self.live in self.versions and self.versions[self.live].serves
+        """Whether the plain name leads anywhere, now or once it has been woken."""
+        return self.live in self.versions and (
+            self.versions[self.live].serves or Target(self, self.live).coming
+        )
 
 
 class Token(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,15 +79,28 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Target(msgspec.Struct, frozen=True):
-    """The version a request goes to."""
+    """The version a request goes to. pinned: asked for by its version, so no sample of what people ask."""
 
     route: Route
     version: str
+    pinned: bool = False
 
     @property
     def placement(self) -> Placement:
         """Where it stands."""
         return self.route.versions[self.version]
+
+    @property
+    def coming(self) -> bool:
+        """Whether it is the live version, and sleeps or is starting again."""
+        return self.version == self.route.live and self.placement.state in {"asleep", "starting"}
+
+    @property
+    def role(self) -> str:
+        """`pinned`, `canary` or `live`."""
+        if self.pinned:
+            return "pinned"
+        return "live" if self.version == self.route.live else "canary"
 
     @property
     def name(self) -> str:

@@ -45,7 +45,7 @@ class Proxy:
         except UpstreamError as error:
             self._failed(call, error)
             raise
-        call.failure = ""
+        call.failure, call.reached = "", True
         return answer
 
     async def relay(self, call: Call, target: Target, answer: Answer, reply: Reply) -> None:

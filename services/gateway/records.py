@@ -21,6 +21,10 @@ class _Approval(msgspec.Struct, frozen=True):
     card_digest: str
 
 
+class _Plan(msgspec.Struct, frozen=True):
+    cold_start_seconds: float = 60
+
+
 class _Version(msgspec.Struct, frozen=True):
     state: str
     address: str = ""
@@ -31,6 +35,14 @@ class _Version(msgspec.Struct, frozen=True):
     validated_digest: str = ""
     approval_needed: bool = False
     approvals: tuple[_Approval, ...] = ()
+    since: str = ""
+    took: float = 0
+    plan: _Plan = _Plan()
+
+
+class _Split(msgspec.Struct, frozen=True):
+    mark: str = ""
+    window: float = 0
 
 
 class _Release(msgspec.Struct, frozen=True):
@@ -38,6 +50,8 @@ class _Release(msgspec.Struct, frozen=True):
     tenant: str
     live: str = ""
     versions: dict[str, _Version] = {}
+    weights: dict[str, float] = {}
+    split: _Split = _Split()
 
 
 class _TokenData(msgspec.Struct, frozen=True):
@@ -94,13 +108,14 @@ def _route(record: Record) -> Route:
     release = msgspec.convert(record.data, _Release)
     created = 0 if record.created_at is None else int(record.created_at.timestamp())
     versions = {name: _placement(version) for name, version in release.versions.items()}
-    return Route(created=created, **(_fields(release) | {"versions": versions}))
+    fields = _fields(release) | _fields(release.split) | {"versions": versions}
+    return Route(created=created, **{name: fields[name] for name in fields.keys() - {"split"}})
 
 
 def _placement(version: _Version) -> Placement:
     fields = _fields(version)
     known = {name: fields[name] for name in Placement.__struct_fields__ if name in fields}
-    return Placement(cleared=_cleared(version), **known)
+    return Placement(cleared=_cleared(version), patience=version.plan.cold_start_seconds, **known)
 
 
 def _cleared(version: _Version) -> bool:

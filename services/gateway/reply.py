@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -17,13 +18,17 @@ JSON = (b"content-type", b"application/json")
 
 
 class Reply:
-    """Counts what it sends; every answer carries the request's id, and the model's name once it is known."""
+    """Counts what it sends; every answer carries the request's id, and the model's name once it is known.
+
+    first_at: when the first byte went, by `time.perf_counter`; 0 before that.
+    """
 
     def __init__(self, send: Send, request_id: str) -> None:
         self._send = send
         self._always: Headers = ((b"x-request-id", request_id.encode()),)
         self.status = 0
         self.bytes_out = 0
+        self.first_at = 0.0
         self.finished = False
 
     def name_model(self, target: Target) -> None:
@@ -45,6 +50,8 @@ class Reply:
 
     async def body(self, chunk: bytes, *, more: bool) -> None:
         """Send some of the body; waits while the client is slow."""
+        if chunk and not self.bytes_out:
+            self.first_at = time.perf_counter()
         self.bytes_out += len(chunk)
         self.finished = not more
         await self._send({"type": "http.response.body", "body": chunk, "more_body": more})

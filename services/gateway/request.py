@@ -25,6 +25,14 @@ def request_id(headers: Iterable[tuple[bytes, bytes]]) -> str:
     return given.decode() if _SANE_ID.fullmatch(given) else f"req-{secrets.token_hex(12)}"
 
 
+def conversation(headers: Iterable[tuple[bytes, bytes]], user: object, fallback: str) -> str:
+    """What stays the same from turn to turn: `x-conversation-id`, else the body's `user`, else this request alone."""
+    given = header(headers, b"x-conversation-id")
+    if given:
+        return given.decode("latin-1")
+    return user if isinstance(user, str) and user else fallback
+
+
 async def read_body(headers: Iterable[tuple[bytes, bytes]], receive: Receive, limit: int) -> bytes:
     """The body, at most `limit` bytes. Raises ApiError 413, ClientGoneError."""
     said = header(headers, b"content-length")

@@ -12,12 +12,16 @@ from collections.abc import Iterable
 
 from services.gateway.errors import model_not_found, unavailable
 from services.gateway.ports import Route, Snapshot, Target, Token
+from services.gateway.split import chosen
 
 COMING = frozenset({"starting", "live"})
 
 
-def resolve(name: str, token: Token, snapshot: Snapshot, retry_after: int = 1) -> Target:
-    """Where a request for `name` goes. Raises ApiError 404 (not there, or not this token's) or 503."""
+def resolve(name: str, token: Token, snapshot: Snapshot, key: str = "", retry_after: int = 1) -> Target:
+    """Where a request for `name` goes; it may sleep (`Target.coming`). key: of the conversation.
+
+    Raises ApiError 404 (not there, or not this token's) or 503.
+    """
     base, pinned, version = name.partition("@")
     routes = [route for route in _candidates(base, snapshot) if token.may_use(route)]
     if not routes:
@@ -26,7 +30,7 @@ def resolve(name: str, token: Token, snapshot: Snapshot, retry_after: int = 1) -
         return _pinned(name, version, routes, retry_after)
     for route in routes:
         if route.serves:
-            return Target(route, route.live)
+            return Target(route, chosen(route, key))
     raise unavailable(
         f"The model {name!r} has no live version at the moment.", retry_after, "model_not_ready"
     )
@@ -42,8 +46,9 @@ def visible(token: Token, snapshot: Snapshot) -> Iterable[Target]:
 def _pinned(name: str, version: str, routes: Iterable[Route], retry_after: int) -> Target:
     for route in routes:
         placement = route.versions.get(version)
-        if placement is not None and placement.serves:
-            return Target(route, version)
+        target = Target(route, version, pinned=True)
+        if placement is not None and (placement.serves or target.coming):
+            return target
         if placement is not None and placement.state in COMING:
             raise unavailable(f"The model {name!r} is starting.", retry_after, "model_not_ready")
     raise model_not_found(name)

@@ -8,7 +8,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,12 +17,13 @@ import msgspec
 import uvicorn
 import uvloop
 
+from events.envelope import Event
 from services.gateway.app import create_app
 from services.gateway.directory import StoreDirectory
 from services.gateway.options import Options
 from services.gateway.tokens import new_token
 from shared.engine_key import engine_key
-from shared.errors import Conflict
+from shared.errors import Conflict, Retry
 from shared.record import Record
 from shared.settings import Settings
 from tests.services.gateway.engine import Engine
@@ -90,13 +91,15 @@ class World:
         self.store = store or VersionedStore()
         self.options = options or Options()
         self.engines: list[Engine] = []
+        self.said: list[Event] = []
+        self.deaf = False  # then the bus takes nothing
         self._loop = loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="world")
         self._thread.start()
 
     def start(self) -> World:
         self.directory = StoreDirectory(self.store)
-        self.app = create_app(self.directory, self.settings, self.options)
+        self.app = create_app(self.directory, self.settings, self.options, publish=self.publish)
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.port = self._socket.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}/v1"
@@ -107,6 +110,13 @@ class World:
         self._serving = asyncio.run_coroutine_threadsafe(self._server.serve([self._socket]), self._loop)
         until(lambda: self._server.started)
         return self
+
+    def publish(self, events: Sequence[Event]) -> None:
+        """As a bus does: what it knows already changes nothing."""
+        if self.deaf:
+            raise Retry("the bus is deaf")
+        known = {event.id for event in self.said}
+        self.said += [event for event in events if event.id not in known]
 
     def close(self) -> None:
         self._server.should_exit = True
@@ -130,8 +140,10 @@ class World:
         self.engines.append(engine)
         return self.run(engine.start())
 
-    def place(self, version: str, state: str, address: str, engine_model: str = "") -> dict[str, Any]:
-        return {
+    def place(
+        self, version: str, state: str, address: str, engine_model: str = "", **more: Any
+    ) -> dict[str, Any]:
+        return more | {
             "state": state,
             "address": address,
             "release": f"serve-{version}",
@@ -144,8 +156,10 @@ class World:
     def release(
         self, live: str, model: str = MODEL, tenant: str = "team-x", **versions: dict[str, Any]
     ) -> None:
+        """Versions as `v1_0_0`; `weights` and `split` beside them are the canary's."""
+        canary = {name: versions.pop(name) for name in ("weights", "split") if name in versions}
         named = {name.lstrip("v").replace("_", "."): place for name, place in versions.items()}
-        data = {"model_id": model, "tenant": tenant, "live": live, "versions": named}
+        data = {"model_id": model, "tenant": tenant, "live": live, "versions": named} | canary
         self.store.put(f"releases/{model}", data)
 
     def token(self, identity: str = "t1", **fields: Any) -> str:
