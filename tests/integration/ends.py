@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
@@ -10,6 +11,7 @@ import msgspec
 import openai
 
 from shared.local.cluster.process_cluster import ProcessCluster
+from shared.ports.bus import Query
 from shared.ports.cluster import Status
 from tests.integration.installation import Installation
 from tests.integration.repository import ANSWER, QUESTION, model_id
@@ -31,18 +33,37 @@ class Sent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def settle(installation: Installation, seconds: float = 60) -> None:
-    """Until nothing is under way: no delivery, nothing owed, no job that still runs."""
+    """Until nothing is under way: no delivery, nothing owed, no job that still runs.
+
+    seconds: how long it may be that nothing is said before it counts as stuck; a backlog takes what it takes.
+    """
+    seen = 0
+    while news := _later(installation, seen, seconds):
+        seen = news
+
+
+def _later(installation: Installation, seen: int, seconds: float) -> int:
+    """The position of the newest event once there is one after `seen`; 0 once all is quiet."""
+
+    def quiet_or_news() -> tuple[int] | None:
+        if _quiet(installation):
+            return (0,)
+        logged = installation.ports.bus.log(Query(after=seen, limit=1_000_000))
+        return (logged[-1].position,) if logged else None
+
+    (news,) = installation.wait("all is quiet", quiet_or_news, seconds)
+    time.sleep(0.1 if news else 0)  # what waits must not keep the machine from what it waits for
+    return news
+
+
+def _quiet(installation: Installation) -> bool:
     ports = installation.ports
-
-    def quiet() -> bool:
-        jobs = [status.phase for status in workloads(installation) if status.kind == "job"]
-        return (
-            not {"pending", "running"} & set(jobs)
-            and ports.bus.pending() == 0
-            and not ports.store.owing(before=datetime.now(UTC))
-        )
-
-    installation.wait("all is quiet", quiet, seconds)
+    jobs = {status.phase for status in workloads(installation) if status.kind == "job"}
+    return (
+        not {"pending", "running"} & jobs
+        and ports.bus.pending() == 0
+        and not ports.store.owing(before=datetime.now(UTC))
+    )
 
 
 def workloads(installation: Installation) -> list[Status]:

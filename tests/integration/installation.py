@@ -23,6 +23,7 @@ from shared.record import Record
 from shared.settings import Settings
 from tests.integration import processes
 
+MOST_LOGS = 12  # in the story of a failure
 TENANT = "team-x"
 UP_SECONDS = 60.0
 QUICK = {
@@ -187,7 +188,8 @@ class Installation:
         """What a person needs who asks why a test failed."""
         lines = [f"{event.time:%H:%M:%S.%f} {event.name} {event.subject}" for event in self.events()][-60:]
         dead = [f"{d.service} {d.event.name}: {d.cause}" for d in self.ports.bus.dead_letters()]
-        logs = sorted(self.home.glob("cluster/*/log"))
+        newest = sorted(self.home.glob("cluster/*/log"), key=lambda path: path.stat().st_mtime)
+        logs = newest[-MOST_LOGS:]
         ends = [f"--- {path.parent.name}\n{path.read_text(errors='replace')[-800:]}" for path in logs]
         text = self.log.read_text(errors="replace")[-4000:] if self.log.exists() else ""
         return "\n".join(["--- events", *lines, "--- dead letters", *dead, *ends, "--- platform", text])

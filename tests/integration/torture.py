@@ -25,11 +25,11 @@ from tests.integration.repository import Repository
 from tests.standin import environment
 
 NAMES = ("amber", "birch", "cedar")
-PUSH_SECONDS = (0.2, 2.0)  # from one push to the next
+PUSH_SECONDS = (0.2, 5.0)  # from one push to the next
 LIFE_SECONDS = (0.0, 2.5)  # from the moment it is up to its end
 STILLBORN = 0.15  # share of kills that come while it is still starting
 ALL_DIE = 0.15  # share of kills that take all pods with them, as a machine does
-SETTLE_SECONDS = 240.0
+SETTLE_SECONDS = 240.0  # that nothing may move in at the end
 DONE = {"DEPLOYED", "DEPRECATED"}
 
 
