@@ -25,6 +25,7 @@ from shared.ports.cluster import Workload
 ROLE = "node"  # of the one replicated Job
 PORT = 29500  # torchrun's
 INDEX = "metadata.annotations['batch.kubernetes.io/job-completion-index']"
+RESTARTS = "metadata.labels['jobset.sigs.k8s.io/restart-attempt']"
 _SUFFIX = len("-xxxxx")  # which Kubernetes adds to the name of a pod
 
 
@@ -81,6 +82,7 @@ def ranks(workload: Workload, needs: Needs) -> list[Object]:
     return [
         *({"name": name, "value": value} for name, value in told.items()),
         variable_of("NODE_RANK", INDEX),
+        variable_of("KUZNIA_RESTARTS", RESTARTS),
     ]
 
 
