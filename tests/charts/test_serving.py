@@ -7,6 +7,7 @@ else is changed.
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from tests.charts.rendering import Chart, merged
 from tests.shared.podkit.world import PodWorld, wait_for
 
 KEY = "the-key-of-this-test"
+MOUNTS = re.compile(r"(?<![\w./-])(?:/etc/kuznia|/models|/tmp)(?![\w.-])")
 SMALL = {"vllm": {"maxModelLen": 64, "cpuKvCacheGiB": 1, "cpuThreads": 1}, "apiKey": {"secretName": "qa"}}
 
 
@@ -42,9 +44,7 @@ class Machine:
 
     def here(self, text: str) -> str:
         """A word of the pod's with this machine's paths."""
-        for mount, folder in self.moved.items():
-            text = text.replace(f"{mount}/", f"{folder}/")
-            text = str(folder) if text == mount else text
+        text = MOUNTS.sub(lambda found: str(self.moved[found[0]]), text)
         return text.replace("0.0.0.0", "127.0.0.1").replace("8000", str(self.port))
 
     def mount(self) -> None:
