@@ -67,7 +67,8 @@ class Artifact(msgspec.Struct, frozen=True, kw_only=True):
     """What training left in the artifact store.
 
     uri: prefix of its files in the store. manifest_digest: `sha256:<hex>` of the manifest, which in turn
-    holds the digest of every file. base_model / base_digest: what an adapter is to be loaded on.
+    holds the digest of every file. base_model / base_revision / base_digest: what it was made from, and what an
+    adapter is to be loaded on; the revision is the commit that a branch or tag stood for.
     """
 
     uri: str
@@ -75,6 +76,7 @@ class Artifact(msgspec.Struct, frozen=True, kw_only=True):
     kind: Literal["adapter", "model"]
     base_model: str
     base_digest: str = ""
+    base_revision: str = ""
     size: int = 0
 
 

@@ -137,6 +137,7 @@ def provenance(facts: Facts) -> dict[str, Any]:
         "weights_bytes": artifact.size or None,
         "manifest_digest": artifact.manifest_digest,
         "base_model": artifact.base_model,
+        "base_revision": stated(artifact.base_revision),
         "base_digest": stated(artifact.base_digest),
         "set_digest": stated(facts.validated.set_digest),
         "report_digest": stated(facts.validated.report_digest),

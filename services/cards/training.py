@@ -62,6 +62,7 @@ def methods(facts: Facts) -> dict[str, Any]:
     versions = {name: ran.pop(name) for name in VERSIONS if name in ran}
     return {
         "base_model": stated(artifact.base_model),
+        "base_revision": stated(artifact.base_revision),
         "base_digest": stated(artifact.base_digest),
         "technique": technique(config),
         "result": "an adapter on the base model" if artifact.kind == "adapter" else "a whole model",

@@ -23,6 +23,7 @@ BRIEF_FIELDS = (
     "model_id",
     "version",
     "base_model",
+    "base_revision",
     "tenant",
     "risk_class",
     "status",

@@ -17,6 +17,7 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {
     "Write and train": {
         "new": "experiment",
         "check": "experiment",
+        "bases": "bases",
     },
     "Connect": {
         "hook": "hook",

@@ -82,6 +82,7 @@ def translate(raw: Mapping[str, Any], store: Store, artifacts: Artifacts) -> Che
             kind=manifest.kind,
             base_model=manifest.base_model,
             base_digest=manifest.base_digest,
+            base_revision=manifest.base_revision,
             size=manifest.size,
         ),
     )

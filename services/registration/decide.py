@@ -91,6 +91,7 @@ def new_entry(model: ModelVersion, origin: Origin, checkpoint: CheckpointWritten
         "model_id": model.model_id,
         "version": model.version,
         "base_model": checkpoint.artifact.base_model,
+        "base_revision": checkpoint.artifact.base_revision,
         "tenant": model.tenant,
         "risk_class": manifest["risk_class"],
         "artifact_path": checkpoint.artifact.uri,

@@ -72,6 +72,7 @@ def _registered(record: Record, registered: ModelRegistered) -> Decision | None:
 
 
 def _facts(model: ModelVersion, origin: Origin) -> dict[str, Any]:
+    revision = origin.config.get("model_revision")
     return {
         "model": encode(model),
         "source": encode(origin.source),
@@ -79,12 +80,15 @@ def _facts(model: ModelVersion, origin: Origin) -> dict[str, Any]:
         "base_model": origin.config["model_name_or_path"],
         "template": origin.config.get("template", "default"),
         "results": {},
+        **({"base_revision": str(revision)} if revision else {}),
     }
 
 
 def _measure(data: Mapping[str, Any], role: str) -> Wish:
     """The data as far as a measurement needs it, so that the effect asks the cluster for the same job ever."""
     document = {name: data[name] for name in ("model", "source", "evaluation", "base_model", "template")}
+    if "base_revision" in data:
+        document["base_revision"] = data["base_revision"]
     artifact = data.get("artifact") if role == TUNED else None
     return Wish("measure", {**document, "role": role, "artifact": artifact})
 

@@ -68,7 +68,7 @@ def _prepare(document: Document, address: str, ports: PodPorts) -> Prepared:
 
 def _places(document: Document, ports: PodPorts, work: Path) -> Places:
     weights = place(ports.artifacts, document.artifact, work / "weights")
-    base = base_model(ports.settings, document.base_model)
+    base = base_model(ports.settings, document.base_model, document.artifact.base_revision)
     return Places(
         weights=weights,
         base=str(base.path) if base else document.base_model,

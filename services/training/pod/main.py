@@ -18,9 +18,10 @@ from services.training.pod.training import Trained, train, trained_before
 from services.training.pod.upload import Uploader
 from shared.errors import KuzniaError
 from shared.forge.environment import require
+from shared.forge.models import BaseModel
 from shared.forge.process import Lost, insist
 from shared.podkit import document as documents
-from shared.podkit.bases import base_model
+from shared.podkit.bases import pinned
 from shared.podkit.cores import allotted
 from shared.podkit.locked import locked
 from shared.podkit.ports import PodPorts, open_ports
@@ -43,7 +44,6 @@ def perform(document: Document, attempt: int, ports: PodPorts) -> int:
     )
     stopping = Stopping(document.limits.grace_seconds * UPLOAD_SHARE)
     try:
-        name = document.origin.config.get("model_name_or_path")
         run = Run(
             document=document,
             attempt=attempt,
@@ -51,7 +51,7 @@ def perform(document: Document, attempt: int, ports: PodPorts) -> int:
             voice=voice,
             stopping=stopping,
             trainer=require(ports.settings.cache),
-            base=base_model(ports.settings, name),
+            base=_base(document, ports),
         )
         run.work.mkdir(parents=True, exist_ok=True)
         with locked(run.work / "lock", LOCK_SECONDS):
@@ -63,6 +63,13 @@ def perform(document: Document, attempt: int, ports: PodPorts) -> int:
     except (KuzniaError, Lost, OSError) as error:
         return _end(voice, document, attempt, "failed", str(error))
     return 0
+
+
+def _base(document: Document, ports: PodPorts) -> BaseModel:
+    config = document.origin.config
+    asked = str(config.get("model_revision") or "")
+    name = config.get("model_name_or_path")
+    return pinned(ports.settings, ports.artifacts, document.place, name, asked)
 
 
 def _steps(run: Run) -> None:

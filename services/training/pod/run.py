@@ -45,6 +45,12 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     threads: int = 0
 
 
+    @property
+    def place(self) -> str:
+        """Folder of the run in the artifact store."""
+        return self.prefix or places.of_run(self.model.tenant, self.run_id)
+
+
 class Run(msgspec.Struct, frozen=True, kw_only=True):
     """Everything the steps of the pod share. base: None where the trainer itself gets it from the hub."""
 
@@ -81,7 +87,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def prefix(self) -> str:
         """Of all this run leaves in the artifact store."""
-        return self.document.prefix or places.of_run(self.document.model.tenant, self.document.run_id)
+        return self.document.place
 
     @property
     def subject(self) -> str:

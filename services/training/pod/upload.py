@@ -78,6 +78,7 @@ def artifact(run: Run, prefix: str, manifest: Manifest, digest: str) -> Artifact
         kind=manifest.kind,
         base_model=manifest.base_model,
         base_digest=manifest.base_digest,
+        base_revision=manifest.base_revision,
         size=manifest.size,
     )
 

@@ -15,12 +15,14 @@ from services.validation.metrics import Answer, Scored, by_group, overall, score
 from services.validation.pod.answering import answers
 from services.validation.pod.rows import EvaluationSet, read
 from services.validation.pod.run import Document, Run
+from shared import places
 from shared.errors import KuzniaError
 from shared.forge.environment import require
+from shared.forge.models import BaseModel
 from shared.forge.process import Lost, insist
 from shared.podkit import document as documents
 from shared.podkit import repository
-from shared.podkit.bases import base_model
+from shared.podkit.bases import base_model, pinned
 from shared.podkit.locked import locked
 from shared.podkit.patience import Patience
 from shared.podkit.ports import PodPorts, open_ports
@@ -65,7 +67,7 @@ def _measure(document: Document, ports: PodPorts, stopping: Stopping) -> Evaluat
         ports=ports,
         stopping=stopping,
         trainer=require(ports.settings.cache),
-        base=base_model(ports.settings, document.base_model),
+        base=_base(document, ports),
     )
     run.work.mkdir(parents=True, exist_ok=True)
     with locked(run.work / "lock", LOCK_SECONDS):
@@ -73,6 +75,16 @@ def _measure(document: Document, ports: PodPorts, stopping: Stopping) -> Evaluat
         stopping.check()
         found = insist(lambda: answers(run, questions))
         return _finished(run, questions, found)
+
+
+def _base(document: Document, ports: PodPorts) -> BaseModel:
+    """Of tuned weights what they were made from; else what the run is pinned to, by whichever pod is first."""
+    if document.artifact and document.artifact.base_revision:
+        return base_model(ports.settings, document.base_model, document.artifact.base_revision)
+    if document.artifact or document.model is None:  # of before revisions were pinned
+        return base_model(ports.settings, document.base_model, document.base_revision)
+    place = places.of_run(document.model.tenant, document.model.run_id)
+    return pinned(ports.settings, ports.artifacts, place, document.base_model, document.base_revision)
 
 
 def _questions(run: Run) -> EvaluationSet:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from events.parts import Artifact, Source
+from events.parts import Artifact, ModelVersion, Source
 from shared import places
 from shared.forge.environment import Trainer
 from shared.forge.models import BaseModel
@@ -21,8 +21,8 @@ DEFAULT_TOKENS = 64
 class Document(msgspec.Struct, frozen=True, kw_only=True):
     """What the validation service tells the pod. key: of the evaluation. evaluation: that part of `model.yaml`.
 
-    artifact: the tuned weights; absent for the base model. threads: 0 for the free cores, see
-    `shared.podkit.cores`.
+    artifact: the tuned weights; absent for the base model. model: the version, and so the run, whose base model
+    this is. base_revision: as config.yaml says it. threads: 0 for the free cores, see `shared.podkit.cores`.
     """
 
     key: str
@@ -33,6 +33,8 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     template: str
     cause: str
     artifact: Artifact | None = None
+    model: ModelVersion | None = None
+    base_revision: str = ""
     traceparent: str = ""
     batch_size: int = 8
     threads: int = 0

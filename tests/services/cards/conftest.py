@@ -127,6 +127,7 @@ ARTIFACT = Artifact(
     kind="adapter",
     base_model="HuggingFaceTB/SmolLM2-135M-Instruct",
     base_digest=digest("b"),
+    base_revision="12fd25f77366fa6b3b4b768ec3050bf629380bac",
     size=19_586_048,
 )
 SOURCE = Source(

@@ -195,7 +195,7 @@ def test_what_cannot_be_fetched_fails_at_once(world: PodWorld) -> None:
     document = world.training_document({**CONFIG, "model_name_or_path": "no/such-model"})
     assert perform(msgspec.convert(document, Document), 2, world.ports) == 1
     assert (
-        "base model 'no/such-model' is not on this machine"
+        "base model no/such-model is not on this machine"
         in world.said("training-finished")[1].data["cause"]
     )
 
