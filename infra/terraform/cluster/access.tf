@@ -32,8 +32,8 @@ resource "kubernetes_role_v1" "launch" {
   }
 
   rule {
-    api_groups = each.value.purpose == "training" ? ["batch"] : ["apps", "autoscaling", "networking.k8s.io", "policy"]
-    resources  = each.value.purpose == "training" ? ["jobs"] : ["deployments", "horizontalpodautoscalers", "ingresses", "networkpolicies", "poddisruptionbudgets"]
+    api_groups = each.value.purpose == "training" ? ["batch", "jobset.x-k8s.io", "argoproj.io", "networking.k8s.io"] : ["apps", "autoscaling", "networking.k8s.io", "policy"]
+    resources  = each.value.purpose == "training" ? ["jobs", "jobsets", "workflows", "networkpolicies"] : ["deployments", "horizontalpodautoscalers", "ingresses", "networkpolicies", "poddisruptionbudgets"]
     verbs      = ["get", "list", "watch", "create", "update", "patch", "delete"]
   }
 }
