@@ -51,6 +51,8 @@ def upload(
 ) -> tuple[Manifest, str]:
     """Put the files (path below the prefix -> file) there, then the manifest; it, and its digest.
 
+    What the manifest lists already was put there by others.
+
     Raises Retry with the store's own words (disk full, …) once patience is at its end; Reject.
     """
     stored = []
@@ -58,7 +60,8 @@ def upload(
         place = partial(artifacts.upload, source, f"{prefix}/{path}")
         put = patience.insist(f"uploading {path}", place)
         stored.append(File(path=path, size=put.size, digest=put.digest))
-    whole = msgspec.structs.replace(manifest, files=tuple(stored))
+    listed = sorted([*manifest.files, *stored], key=lambda file: file.path)
+    whole = msgspec.structs.replace(manifest, files=tuple(listed))
     content = msgspec.json.format(msgspec.json.encode(whole, order="deterministic"), indent=2) + b"\n"
     written = patience.insist("uploading the manifest", lambda: artifacts.write(f"{prefix}/{NAME}", content))
     return whole, written.digest

@@ -14,12 +14,16 @@ LOGGING_STEPS = 5  # where the config says nothing: LLaMA-Factory's 500 would sh
 
 
 class Places(msgspec.Struct, frozen=True, kw_only=True):
-    """folder: the experiment as committed. output: the trainer's. model: path of the base, or its hub name."""
+    """folder: the experiment as committed. output: the trainer's. model: path of the base, or its hub name.
+
+    nodes: how many train together, each with a disk of its own.
+    """
 
     folder: Path
     output: Path
     model: str
     gpus: int
+    nodes: int = 1
 
 
 def compose(config: dict[str, Any], places: Places) -> dict[str, Any]:
@@ -34,7 +38,11 @@ def compose(config: dict[str, Any], places: Places) -> dict[str, Any]:
         "plot_loss": False,
         "report_to": "tensorboard" if _names(config.get("report_to"), "tensorboard") else "none",
     }
+    if places.nodes > 1:
+        effective["save_on_each_node"] = True  # each resumes from what lies on its own disk
     if places.gpus == 0:
+        if places.nodes > 1:
+            effective.setdefault("ddp_backend", "gloo")
         effective["use_cpu"] = True
         for key in ("bf16", "fp16", "dataloader_pin_memory"):
             effective.setdefault(key, False)

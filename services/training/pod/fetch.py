@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import yaml
@@ -9,7 +10,7 @@ import yaml
 from services.training.pod.config import Places, compose
 from services.training.pod.run import Run
 from shared.podkit import repository
-from shared.podkit.bases import trainer_environment
+from shared.podkit.bases import offline, trainer_environment
 from shared.podkit.machine import visible_gpus
 from shared.podkit.patience import Patience
 
@@ -24,6 +25,7 @@ def fetch(run: Run) -> Path:
         output=run.output,
         model=str(run.base.path) if run.base else run.base_name,
         gpus=visible_gpus(),
+        nodes=run.nodes,
     )
     text = yaml.safe_dump(compose(run.document.origin.config, places), sort_keys=True, allow_unicode=True)
     path = run.work / "effective.yaml"
@@ -38,8 +40,9 @@ def variables(run: Run, threads: int) -> dict[str, str]:
     """The trainer's variables: the platform's, and torchrun's where the run has several GPUs or nodes."""
     env = trainer_environment(run.trainer, threads)
     gpus = int(run.document.resources.get("gpus") or 0)
-    nodes = int(run.document.resources.get("nodes") or 1)
-    if gpus > 1 or nodes > 1:
-        env |= {"FORCE_TORCHRUN": "1", "NPROC_PER_NODE": str(max(gpus, 1))}
-        env.setdefault("NNODES", str(nodes))
+    if gpus > 1 or run.nodes > 1:
+        env |= {"FORCE_TORCHRUN": "1", "NPROC_PER_NODE": str(max(gpus, 1)), "NNODES": str(run.nodes)}
+    token = os.environ.get("HF_TOKEN", "")
+    if token and not offline():  # the tenant's own, for models that the hub gives only to those who asked
+        env["HF_TOKEN"] = token
     return env

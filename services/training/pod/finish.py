@@ -40,7 +40,8 @@ def finished_before(run: Run) -> bool:
     if loaded is None or manifests.faults(run.ports.artifacts, _prefix(run), loaded[0]):
         return False
     result = msgspec.json.decode(run.ports.artifacts.read(f"{run.prefix}/result.json"), type=Result)
-    _say(run, *loaded, result)
+    if run.leads:
+        _say(run, *loaded, result)
     return True
 
 
@@ -116,13 +117,18 @@ def _runtime(run: Run, trained: Trained) -> dict[str, str]:
             "steps": str(trained.steps),
             "attempts": str(run.attempt),
             "resumed_from": str(trained.resumed_from),
-            "device": device_name(visible_gpus()),
+            "device": _device(run),
             "platform": f"{platform.system()} {platform.machine()}",
             "peak_memory_mb": f"{trained.peak_memory / 1e6:.0f}",
             "start": "warm" if trained.warm else "cold",
             "threads": str(trained.threads) if trained.threads else "all",
         }
     )
+
+
+def _device(run: Run) -> str:
+    device = device_name(visible_gpus())
+    return f"{run.nodes} nodes, each {device}" if run.nodes > 1 else device
 
 
 def _say(run: Run, manifest: Manifest, digest: str, result: Result) -> None:

@@ -1,6 +1,6 @@
 """The steps of a run, in order; every way out of them is said.
 
-Exit codes: 0 succeeded, 1 failed, 75 stopped on request with its state saved.
+Exit codes: 0 succeeded, 1 failed, 75 stopped on request with its state saved, 76 another node was lost.
 """
 
 from __future__ import annotations
@@ -9,11 +9,13 @@ import sys
 from typing import Literal
 
 from events.training_finished import TrainingFinished
+from services.training.pod import attempts
 from services.training.pod.fetch import fetch
 from services.training.pod.finish import finish, finished_before
+from services.training.pod.nodes import LOST_PEER, LostPeer
 from services.training.pod.progress import Progress
 from services.training.pod.resume import resume
-from services.training.pod.run import Document, Run
+from services.training.pod.run import Document, Run, node_rank
 from services.training.pod.training import Trained, train, trained_before
 from services.training.pod.upload import Uploader
 from shared.errors import KuzniaError
@@ -34,7 +36,8 @@ UPLOAD_SHARE = 0.5  # of the grace is for the trainer to save in, the rest for u
 
 def main() -> int:
     """As the cluster starts it."""
-    return perform(documents.read(Document), documents.attempt(), open_ports())
+    document, ports = documents.read(Document), open_ports()
+    return perform(document, attempts.attempt(ports.artifacts, document.place), ports)
 
 
 def perform(document: Document, attempt: int, ports: PodPorts) -> int:
@@ -60,6 +63,9 @@ def perform(document: Document, attempt: int, ports: PodPorts) -> int:
         return _end(
             voice, document, attempt, "preempted", "stopped on request; goes on from its last checkpoint"
         )
+    except LostPeer as error:
+        _end(voice, document, attempt, "preempted", str(error))
+        return LOST_PEER
     except (KuzniaError, Lost, OSError) as error:
         return _end(voice, document, attempt, "failed", str(error))
     return 0
@@ -101,7 +107,12 @@ def _train(run: Run, progress: Progress) -> Trained:
 def _end(
     voice: Voice, document: Document, attempt: int, outcome: Literal["failed", "preempted"], cause: str
 ) -> int:
-    finished = TrainingFinished(run_id=document.run_id, attempt=attempt, outcome=outcome, cause=cause)
-    voice.say(finished, subject=f"runs/{document.run_id}", discriminator=f"{attempt}/{outcome}")
+    rank = node_rank()
+    told = f"node {rank}: {cause}" if rank else cause
+    finished = TrainingFinished(
+        run_id=document.run_id, attempt=attempt, outcome=outcome, cause=told
+    )
+    if not rank or outcome == "failed":  # a node that fails by its own fault knows best why
+        voice.say(finished, subject=f"runs/{document.run_id}", discriminator=f"{attempt}/{outcome}")
     sys.stdout.write(f"{outcome}: {cause}\n")
     return PREEMPTED if outcome == "preempted" else 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,14 @@ from shared.podkit.voice import Voice
 ADAPTERS = frozenset({"lora", "oft"})
 
 
+def node_rank(environ: Mapping[str, str] = os.environ) -> int:
+    """Which of the nodes of one run this is, from 0. Raises Reject."""
+    text = environ.get("NODE_RANK") or "0"
+    if not text.isdecimal():
+        raise Reject(f"NODE_RANK is {text!r}; it should be a number from 0")
+    return int(text)
+
+
 class PodLimits(msgspec.Struct, frozen=True, kw_only=True):
     """grace_seconds: between SIGTERM and SIGKILL, to save and upload in."""
 
@@ -31,6 +40,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
 
     resources: as in `model.yaml`. threads: of the trainer, 0 for the free cores, see `shared.podkit.cores`.
     cause: the event it answers. prefix: in the artifact store, empty for the run's place of today.
+    job: its name in the cluster.
     """
 
     run_id: str
@@ -43,7 +53,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     work_dir: str = ""
     prefix: str = ""
     threads: int = 0
-
+    job: str = ""
 
     @property
     def place(self) -> str:
@@ -108,6 +118,16 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
         return self.document.origin.config.get("finetuning_type", "lora") in ADAPTERS
 
     @property
+    def nodes(self) -> int:
+        """Machines that train together."""
+        return int(self.document.resources.get("nodes") or 1)
+
+    @property
+    def rank(self) -> int:
+        """Which of the nodes this is, from 0."""
+        return node_rank()
+
+    @property
     def leads(self) -> bool:
         """Of the nodes of one run only the first one uploads and speaks."""
-        return os.environ.get("NODE_RANK", "0") == "0"
+        return self.rank == 0

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
 import msgspec
 
+from services.training.pod import nodes
 from services.training.pod.fetch import variables
 from services.training.pod.progress import Progress
 from services.training.pod.run import Run
@@ -20,6 +22,7 @@ from shared.podkit.stopping import PREEMPTED, Preempted
 from shared.podkit.tail import last_lines
 
 MARKER = "trained.json"
+MOST_LINES = 10 * TAIL_LINES  # torchrun's report alone has forty
 BEAT_SECONDS = 0.2
 
 
@@ -46,6 +49,8 @@ def trained_before(run: Run) -> Trained | None:
 def train(run: Run, config: Path, resumed_from: int, threads: int) -> Trained:
     """Train to the end. Raises Reject with the cause, Preempted after SIGTERM, Retry (uploads), Lost."""
     began = time.monotonic()
+    if run.nodes > 1:
+        nodes.await_first(os.environ.get("MASTER_ADDR", "127.0.0.1"), run.stopping.check)
     progress, uploader = Progress(run), Uploader(run)
     progress.phase("loading")
     run.log.unlink(missing_ok=True)
@@ -82,12 +87,18 @@ def _watch(run: Run, running: Running, progress: Progress, uploader: Uploader) -
         uploader.catch_up()
         if run.stopping.overdue:
             running.kill()
+    uploader.close()
     return code, peak
 
 
 def _judge(run: Run, code: int) -> None:
     if code == 0:
         return
-    if code == PREEMPTED or run.stopping.asked:
+    lines = last_lines(run.log, MOST_LINES)
+    if code == PREEMPTED or run.stopping.asked or nodes.stopped_together(lines):
         raise Preempted
-    raise Reject(explain(code, last_lines(run.log, 3 * TAIL_LINES)))
+    told = nodes.without_report(lines) or lines
+    lost = nodes.lost_peer(told) if run.nodes > 1 else ""
+    if lost:
+        raise nodes.LostPeer(f"another node of the run was lost; goes on from its last checkpoint ({lost})")
+    raise Reject(explain(code, told))

@@ -5,17 +5,22 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import time
 from pathlib import Path
+
+import msgspec
 
 from events.checkpoint_written import CheckpointWritten
 from events.parts import Artifact
-from services.training.pod import checkpoints
+from services.training.pod import checkpoints, nodes
 from services.training.pod.resume import LOG, checkpoint_prefix, stored_steps
 from services.training.pod.run import Run
 from shared.podkit import manifests
-from shared.podkit.manifests import Manifest
+from shared.podkit.manifests import File, Manifest
 from shared.podkit.patience import Patience
 
+PARTS_SECONDS = 60.0  # what nodes wait for each other at the end; after SIGTERM no longer than there is grace
+PARTS_BEAT_SECONDS = 0.2
 _LEFT_OUT = frozenset({"README.md"})  # LLaMA-Factory's own card, with a licence that is not ours
 
 
@@ -25,26 +30,45 @@ class Uploader:
     def __init__(self, run: Run, patience: Patience | None = None) -> None:
         self._run = run
         self._patience = patience or Patience()
-        self._known = set(stored_steps(run)) if run.leads else set()
+        self._known = set(stored_steps(run))
+        self._waiting: dict[int, Path] = {}  # step -> copy, of checkpoints that other nodes have a part of
 
     def catch_up(self) -> None:
         """Upload and say every finished checkpoint. Raises Retry where the store does not take it."""
-        if not self._run.leads:
-            return
         for step in checkpoints.local_steps(self._run.output):
             if step not in self._known and checkpoints.finished(self._run.output / f"checkpoint-{step}"):
-                self._upload(step)
+                self._found(step)
+        for step, copy in list(self._waiting.items()):
+            parts = nodes.parts(self._run, step)
+            if parts is not None:
+                self._upload(step, copy, parts)
+                del self._waiting[step]
 
-    def _upload(self, step: int) -> None:
+    def close(self, seconds: float = PARTS_SECONDS) -> None:
+        """The trainer has ended: wait a moment for what other nodes have of its last checkpoints. Raises Retry."""
+        deadline = time.monotonic() + seconds
+        while self._waiting and time.monotonic() < deadline and not self._run.stopping.overdue:
+            time.sleep(PARTS_BEAT_SECONDS)
+            self.catch_up()
+
+    def _found(self, step: int) -> None:
         copy = _snapshot(self._run, step)
         if copy is None:
             return
+        self._known.add(step)
+        if not self._run.leads:
+            nodes.add_own_part(self._run, step, copy, self._patience)
+            shutil.rmtree(copy)
+        elif self._run.nodes > 1:
+            self._waiting[step] = copy
+        else:
+            self._upload(step, copy)
+
+    def _upload(self, step: int, copy: Path, parts: tuple[File, ...] = ()) -> None:
         run, prefix = self._run, checkpoint_prefix(self._run, step)
         files = {path.relative_to(copy).as_posix(): path for path in copy.rglob("*") if path.is_file()}
-        manifest, digest = manifests.upload(
-            run.ports.artifacts, prefix, new_manifest(run, step, final=False), files, self._patience
-        )
-        self._known.add(step)
+        blank = msgspec.structs.replace(new_manifest(run, step, final=False), files=parts)
+        manifest, digest = manifests.upload(run.ports.artifacts, prefix, blank, files, self._patience)
         shutil.rmtree(copy)
         said = CheckpointWritten(
             run_id=run.document.run_id,

@@ -43,11 +43,22 @@ def die_with(parent: int) -> None:
 def _train(rest: Sequence[str]) -> None:
     if "LOCAL_RANK" not in os.environ and _wants_torchrun():
         _torchrun(rest)
+    if "LOCAL_RANK" in os.environ:
+        _know_cpus_by_number()
     from llamafactory.train import tuner  # noqa: PLC0415
     from preempt import Preempt  # type: ignore[import-not-found] # noqa: PLC0415
 
     sys.argv = ["llamafactory-cli", *rest]
     tuner.run_exp(callbacks=[Preempt(PREEMPTED)])
+
+
+def _know_cpus_by_number() -> None:
+    """Distributed on CPUs transformers loads the optimizer to `cpu:0`, a place that torch has no name for."""
+    import torch  # noqa: PLC0415
+
+    torch.serialization.register_package(
+        9, lambda _storage: None, lambda storage, place: storage if place.startswith("cpu:") else None
+    )
 
 
 def _llamafactory(argv: Sequence[str]) -> None:
