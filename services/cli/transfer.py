@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import click
 
@@ -16,13 +16,13 @@ from services.cli.common import installation, json_option, person, print_json
 from services.discovery import discover
 from services.lock import running
 from shared.errors import Reject
-from shared.local import LocalPorts, open_ports
 from shared.operations.archive import read, write
 from shared.operations.compaction import Compaction
 from shared.operations.compaction import compact as carry_out
 from shared.operations.compaction import plan as plan_compaction
 from shared.operations.transfer import Plan, Result, bring_in
 from shared.ports.operations import Note
+from shared.profiles import GCP, open_ports, profile
 from shared.settings import Settings, from_environment
 
 FILE = click.Path(dir_okay=False, allow_dash=True, path_type=Path)
@@ -42,7 +42,8 @@ def export_events(file: Path, as_json: bool) -> None:
     """Write the whole log, as of one moment, to FILE (- for the output): JSON Lines of CloudEvents.
 
     The platform may be up. With it go the order of all decisions, the records (to compare with; tokens only as
-    hashes), what waits and what is dead. Weights, cards and secrets are files: copy KUZNIA_HOME for those.
+    hashes), what waits and what is dead. Weights, cards and secrets are files: copy KUZNIA_HOME, and the bucket
+    where there is one, for those.
     """
     with installation() as (_, ports):
         snapshot = ports.operations.snapshot()
@@ -72,6 +73,9 @@ def import_() -> None:
 @json_option
 def import_events(file: Path, cold: bool, accept_differences: bool, reason: str, as_json: bool) -> None:
     """Rebuild every record from the log in FILE (- for the input), into the empty home KUZNIA_HOME.
+
+    In the profile gcp it is the project's empty database, on which nobody must be at work; an import that was cut
+    off there goes on when it is run again.
 
     Every event is decided again by the real services; no effect is performed and nothing is said, so no job
     starts. What was waiting or owed at the export is done at the next `kuznia up`, unless --cold. Importing the
@@ -127,12 +131,13 @@ def compact(days: int, do_it: bool, reason: str, as_json: bool) -> None:
 
 
 def _print_import(settings: Settings, result: Result) -> None:
+    where = "the project" if profile() == GCP else str(settings.home)
     if not result.changed:
-        click.echo(f"{settings.home} holds just this already: nothing changed")
+        click.echo(f"{where} holds just this already: nothing changed")
         return
     click.echo(
         f"{result.events} events, {result.decisions} decisions made again, {result.records} records in"
-        f" {settings.home}"
+        f" {where}"
     )
     for line in result.differences[:MOST_KEPT]:
         click.secho(f"  {line}", fg="yellow")
@@ -156,8 +161,8 @@ def _print_compaction(found: Compaction, done: bool) -> None:
 
 
 @contextmanager
-def _bare(settings: Settings) -> Iterator[LocalPorts]:
-    """Ports of a home in which nobody is subscribed yet."""
+def _bare(settings: Settings) -> Iterator[Any]:
+    """Ports of the profile, without the services being subscribed: nobody is to hear what is brought in."""
     ports = open_ports(settings)
     try:
         yield ports

@@ -66,6 +66,15 @@ class FirestoreStore:
         self._remember(record.key, _Seen(body, written.revision, update_time))
         return written
 
+    def commit_all(self, records: Sequence[Record]) -> None:
+        """One after another, passing over those that are committed already: who was cut off begins again."""
+        for record in records:
+            try:
+                self.commit(record)
+            except Conflict:
+                if self.load(record.key).revision <= record.revision:
+                    raise
+
     def list(
         self, kind: str, *, status: str = "", prefix: str = "", after: str = "", limit: int = 1000
     ) -> Sequence[Record]:

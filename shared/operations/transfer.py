@@ -24,7 +24,7 @@ class Batches(Store, Protocol):
     """A store that takes several commits as one."""
 
     def commit_all(self, records: Sequence[Record]) -> None:
-        """Commit one after another, all or none."""
+        """Commit one after another: all or none; or, where the store cannot, passing over what is there already."""
         ...
 
 
@@ -80,10 +80,13 @@ def bring_in(
         owed=sum(len(record.outbox) for record in made.records.values()),
         differences=differences,
     )
-    if _is_there(operations.snapshot(), snapshot, made):
-        return msgspec.structs.replace(result, changed=False)
-    operations.take(msgspec.structs.replace(taken, notes=[*taken.notes, note]))
-    store.commit_all([*made.steps, *_marks(made, kept), *_others(kept, services)])
+    steps = [*made.steps, *_marks(made, kept), *_others(kept, services)]
+    home = operations.snapshot()
+    if not _is_cut_off(home, steps, note):
+        if _is_there(home, snapshot, made):
+            return msgspec.structs.replace(result, changed=False)
+        operations.take(msgspec.structs.replace(taken, notes=[*taken.notes, note]))
+    store.commit_all(steps)
     return result
 
 
@@ -137,6 +140,28 @@ def _way(kind: str, status: str) -> list[str]:
             if start == way[-1] and end not in way:
                 ways.append([*way, end])
     raise Reject(f"a record of kind {kind!r} cannot have the status {status!r}")
+
+
+def _is_cut_off(home: Snapshot, steps: Sequence[Record], note: Note) -> bool:
+    """Whether this very import, noted when it began, got no further than some of its commits, and nobody went on."""
+    began = any(
+        (kept.action, kept.detail.get("digest")) == (note.action, note.detail.get("digest"))
+        for kept in home.notes
+    )
+    ways: dict[str, list[Record]] = {}
+    for step in steps:
+        ways.setdefault(step.key, []).append(step)
+    there = {record.key: record for record in home.records}
+    on_the_way = all(key in ways and _stands_at(record, ways[key]) for key, record in there.items())
+    finished = {key for key, way in ways.items() if key in there and there[key].revision == len(way)}
+    return began and on_the_way and len(finished) < len(ways)
+
+
+def _stands_at(record: Record, way: Sequence[Record]) -> bool:
+    """Whether a record is as its first commits made it."""
+    if record.revision > len(way):
+        return False
+    return msgspec.structs.replace(way[record.revision - 1], revision=record.revision) == record
 
 
 def _is_there(home: Snapshot, wanted: Snapshot, made: Rebuilt) -> bool:
