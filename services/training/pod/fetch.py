@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import yaml
@@ -10,7 +9,7 @@ import yaml
 from services.training.pod.config import Places, compose
 from services.training.pod.run import Run
 from shared.podkit import repository
-from shared.podkit.bases import offline, trainer_environment
+from shared.podkit.bases import trainer_environment
 from shared.podkit.machine import visible_gpus
 from shared.podkit.patience import Patience
 
@@ -42,7 +41,4 @@ def variables(run: Run, threads: int) -> dict[str, str]:
     gpus = int(run.document.resources.get("gpus") or 0)
     if gpus > 1 or run.nodes > 1:
         env |= {"FORCE_TORCHRUN": "1", "NPROC_PER_NODE": str(max(gpus, 1)), "NNODES": str(run.nodes)}
-    token = os.environ.get("HF_TOKEN", "")
-    if token and not offline():  # the tenant's own, for models that the hub gives only to those who asked
-        env["HF_TOKEN"] = token
     return env

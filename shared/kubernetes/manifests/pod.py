@@ -26,6 +26,8 @@ FOLDER, FILE = "/etc/kuznia", "document.json"
 HOME = "/var/lib/kuznia"
 # What is written outside the home: downloads and caches, and the locks by which pods of one machine share cores.
 _SCRATCH = {"tmp": "/tmp", "home": HOME, "cores": "/opt/cache/kuznia/cores"}  # noqa: S108 - of the pod alone
+_MODELS = {"models": "/opt/cache/kuznia/models"}  # in the image; or fetched, where the hub may be asked
+_YES = frozenset({"1", "true", "yes", "on"})
 _LARGEST_DOCUMENT = 200_000  # bytes; all annotations of an object together may have 262144
 
 
@@ -89,7 +91,7 @@ def container(workload: Workload, settings: KubernetesSettings, needs: Needs) ->
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": [
             {"name": "document", "mountPath": FOLDER, "readOnly": True},
-            *({"name": name, "mountPath": path} for name, path in _SCRATCH.items()),
+            *({"name": name, "mountPath": path} for name, path in disks(settings).items()),
             {"name": "shm", "mountPath": "/dev/shm"},  # noqa: S108 - of the pod alone
         ],
     }
@@ -116,13 +118,19 @@ def volumes(settings: KubernetesSettings, needs: Needs) -> list[Object]:
     """The document; disk of the pod's own; and memory by which processes of several GPUs and loaders speak."""
     item = {"path": FILE, "fieldRef": {"fieldPath": f"metadata.annotations['{DOCUMENT}']"}}
     room = quantity(scratch(needs, settings))
-    disks: list[Object] = [{"name": name, "emptyDir": {"sizeLimit": room}} for name in _SCRATCH]
+    found: list[Object] = [{"name": name, "emptyDir": {"sizeLimit": room}} for name in disks(settings)]
     shm = {"medium": "Memory", "sizeLimit": quantity(needs.memory // SHARE_OF_SHM)}
     return [
         {"name": "document", "downwardAPI": {"items": [item]}},
-        *disks,
+        *found,
         {"name": "shm", "emptyDir": shm},
     ]
+
+
+def disks(settings: KubernetesSettings) -> dict[str, str]:
+    """What the pod may write to: name of the volume -> where it is mounted."""
+    offline = settings.environment.get("HF_HUB_OFFLINE", "0").lower() in _YES
+    return _SCRATCH if offline else _SCRATCH | _MODELS
 
 
 def security() -> dict[str, Any]:

@@ -178,6 +178,13 @@ class TestEverywhere:
         assert sources(manifest)["HF_TOKEN"] == {"secretKeyRef": {"name": "hf-token", "key": "token"}}
         assert values(main(training(), environment={"HF_HUB_OFFLINE": "1"}))["HF_HUB_OFFLINE"] == "1"
 
+    def test_base_models_are_the_image_s_or_fetched_to_a_disk_of_the_pod(self):
+        for offline, fetched in (("0", True), ("1", False)):
+            manifest = main(training(), environment={"HF_HUB_OFFLINE": offline})
+            paths = {mount["mountPath"] for mount in container_of(manifest)["volumeMounts"]}
+            assert ("/opt/cache/kuznia/models" in paths) is fetched
+            assert {"/tmp", "/var/lib/kuznia", "/opt/cache/kuznia/cores", "/dev/shm"} <= paths
+
     def test_it_is_the_tenant_s_trainer_or_engine(self):
         assert pod_of(main(training()))["spec"]["serviceAccountName"] == "trainer"
         assert pod_of(main(SERVER))["spec"]["serviceAccountName"] == "engine"
