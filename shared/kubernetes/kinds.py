@@ -47,6 +47,9 @@ DEPLOYMENT = Kind("apps", "v1", "Deployment", "deployments", short=("deploy",))
 JOB = Kind("batch", "v1", "Job", "jobs")
 JOB_SET = Kind("jobset.x-k8s.io", "v1alpha2", "JobSet", "jobsets")
 WORKFLOW = Kind("argoproj.io", "v1alpha1", "Workflow", "workflows", short=("wf",), status=False)
+APPLICATION = Kind(
+    "argoproj.io", "v1alpha1", "Application", "applications", short=("app", "apps"), status=False
+)
 
 KINDS: tuple[Kind, ...] = (
     NAMESPACE,
@@ -98,7 +101,7 @@ KINDS: tuple[Kind, ...] = (
     Kind("kueue.x-k8s.io", "v1beta1", "LocalQueue", "localqueues"),
     JOB_SET,
     WORKFLOW,
-    Kind("argoproj.io", "v1alpha1", "Application", "applications", short=("app", "apps"), status=False),
+    APPLICATION,
 )
 _BY_NAME: Mapping[tuple[str, str], Kind] = {(kind.api_version, kind.kind): kind for kind in KINDS}
 

@@ -36,7 +36,8 @@ class KubernetesSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     url: of an API server without TLS or identity, such as `kubectl proxy` (empty: KUBECONFIG and `context`,
     or the pod's own service account). namespace, server_namespace, service_account: patterns, in which
-    `{tenant}` stands for the tenant. trainer_image, engine_image: what jobs and servers run in.
+    `{tenant}` stands for the tenant. platform_namespace: where it is written down what runs.
+    trainer_image, engine_image: what jobs and servers run in.
     accelerator: value of the node label cloud.google.com/gke-accelerator. queue: Kueue's LocalQueue.
     ttl_seconds: how long a finished Job stays; keep_seconds: how long its verdict and the tail of its output do.
     releases: who makes servers: `plain` Deployments of ours, `helm`, or `gitops` (commits to a repository).
@@ -54,6 +55,7 @@ class KubernetesSettings(msgspec.Struct, frozen=True, kw_only=True):
     server_namespace: str = "{tenant}-api"
     service_account: str = "trainer"
     server_service_account: str = "engine"
+    platform_namespace: str = "kuznia"
     trainer_image: str = ""
     engine_image: str = ""
     image_pull_secret: str = ""
@@ -100,7 +102,13 @@ _CHOICES: Mapping[str, Sequence[str]] = {
     "releases": RELEASES,
     "address": ("service", "pod"),
 }
-_PATTERNS = ("namespace", "server_namespace", "service_account", "server_service_account")
+_PATTERNS = (
+    "namespace",
+    "server_namespace",
+    "service_account",
+    "server_service_account",
+    "platform_namespace",
+)
 _IMAGES = ("trainer_image", "engine_image")
 
 

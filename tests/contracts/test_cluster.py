@@ -21,6 +21,7 @@ from shared.errors import Reject
 from shared.local.clock import SystemClock
 from shared.local.cluster.process_cluster import ProcessCluster
 from shared.ports.cluster import Cluster, Limits, Status, Workload
+from tests.contracts import kubernetes
 
 PODS = Path(__file__).parents[1] / "shared" / "local" / "cluster" / "pods"
 PATIENCE = 60.0
@@ -28,14 +29,31 @@ Publish = Callable[[Sequence[Event]], None]
 
 
 def process_cluster(folder: Path, publish: Publish) -> Iterator[Cluster]:
-    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(PODS)}
-    cluster = ProcessCluster(folder / "cluster", publish, environment, SystemClock())
+    cluster = ProcessCluster(folder / "cluster", publish, pods_environment(), SystemClock())
     cluster.start()
     yield cluster
     cluster.close(stop_workloads=True)
 
 
-ADAPTERS: dict[str, Callable[[Path, Publish], Iterator[Cluster]]] = {"processes": process_cluster}
+def pods_environment() -> dict[str, str]:
+    return {"PATH": os.environ["PATH"], "PYTHONPATH": str(PODS)}
+
+
+def on_kubernetes(kind: str) -> Callable[[Path, Publish], Iterator[Cluster]]:
+    def adapter(folder: Path, publish: Publish) -> Iterator[Cluster]:
+        yield from getattr(kubernetes, kind)(folder, pods_environment(), publish)
+
+    return adapter
+
+
+ADAPTERS: dict[str, Callable[[Path, Publish], Iterator[Cluster]]] = {
+    "processes": process_cluster,
+    "kubernetes": on_kubernetes("in_memory"),
+    "kubernetes-http": on_kubernetes("over_http"),
+    "kind": on_kubernetes("kind"),
+}
+SLOW = {"kubernetes-http", "kind"}
+PARAMETERS = [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in ADAPTERS]
 
 
 @pytest.fixture
@@ -43,8 +61,31 @@ def said() -> list[WorkloadChanged]:
     return []
 
 
-@pytest.fixture(params=ADAPTERS)
-def cluster(request: pytest.FixtureRequest, tmp_path: Path, said: list[WorkloadChanged]) -> Iterator[Cluster]:
+@pytest.fixture
+def reachable(request: pytest.FixtureRequest) -> bool:
+    """Whether this machine reaches pods at their addresses."""
+    return request.node.callspec.params["cluster"] != "kind"
+
+
+@pytest.fixture
+def shared_folder(cluster: Cluster, request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A folder that pods see too."""
+    if request.node.callspec.params["cluster"] == "kind":
+        pytest.skip("pods of a kind cluster do not see the files of this machine")
+    return tmp_path
+
+
+@pytest.fixture(params=PARAMETERS)
+def cluster(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    said: list[WorkloadChanged],
+    capability: Callable[[str, bool, str], None],
+) -> Iterator[Cluster]:
+    if request.param == "kind":
+        there = bool(os.environ.get(kubernetes.CONTEXT) and os.environ.get(kubernetes.IMAGE))
+        capability("kind", there, "a kind cluster: see tests/contracts/kubernetes.py")
+
     def publish(events: Sequence[Event]) -> None:
         said.extend(decode(event) for event in events)
 
@@ -60,6 +101,7 @@ def job(*steps: Sequence[Any], name: str = "job", **limits: Any) -> Workload:
         module="scripted_pod",
         document={"steps": [list(step) for step in steps]},
         limits=Limits(**{"grace_seconds": 5.0, **limits}),
+        labels={"tenant": kubernetes.TENANT},
     )
 
 
@@ -101,8 +143,8 @@ def test_a_failure_has_a_code_and_a_message(cluster: Cluster, said: list[Workloa
     assert (last.exit_code, last.reason, last.message, last.attempt) == (3, "Error", "loss is nan", 1)
 
 
-def test_the_same_again_is_success_and_starts_nothing(cluster: Cluster, tmp_path: Path) -> None:
-    pods = tmp_path / "pods"
+def test_the_same_again_is_success_and_starts_nothing(cluster: Cluster, shared_folder: Path) -> None:
+    pods = shared_folder / "pods"
     workload = job(["note", str(pods)])
     cluster.apply(workload)
     cluster.apply(workload)
@@ -112,8 +154,8 @@ def test_the_same_again_is_success_and_starts_nothing(cluster: Cluster, tmp_path
     assert reached(cluster, "job", "succeeded").attempt == 1
 
 
-def test_many_at_once_are_one(cluster: Cluster, tmp_path: Path) -> None:
-    pods = tmp_path / "pods"
+def test_many_at_once_are_one(cluster: Cluster, shared_folder: Path) -> None:
+    pods = shared_folder / "pods"
     workload = job(["note", str(pods)])
     threads = [threading.Thread(target=cluster.apply, args=(workload,)) for _ in range(8)]
     for thread in threads:
@@ -155,9 +197,9 @@ def test_all_faults_are_told_at_once(cluster: Cluster) -> None:
 
 
 def test_a_job_that_ended_by_no_fault_of_its_own_is_tried_again(
-    cluster: Cluster, said: list[WorkloadChanged]
+    cluster: Cluster, said: list[WorkloadChanged], shared_folder: Path
 ) -> None:
-    cluster.apply(job(["on_attempt", 1, "leave", 75]))
+    cluster.apply(job(["once", str(shared_folder / "tried"), "leave", 75]))
     assert reached(cluster, "job", "succeeded").attempt == 2
     until(
         lambda: (
@@ -168,11 +210,14 @@ def test_a_job_that_ended_by_no_fault_of_its_own_is_tried_again(
     assert said[1].reason == "Preempted"
 
 
-def test_a_server_becomes_ready_and_stays(cluster: Cluster, said: list[WorkloadChanged]) -> None:
+def test_a_server_becomes_ready_and_stays(
+    cluster: Cluster, said: list[WorkloadChanged], reachable: bool
+) -> None:
     cluster.apply(server(["serve", "/ready"]))
     status = reached(cluster, "server", "ready")
-    with urllib.request.urlopen(f"http://{status.address}/ready", timeout=5) as response:
-        assert response.status == 200
+    if reachable:
+        with urllib.request.urlopen(f"http://{status.address}/ready", timeout=5) as response:
+            assert response.status == 200
     until(lambda: [change.phase for change in said] == ["running", "ready"])
     assert said[-1].address == status.address
 
@@ -212,11 +257,13 @@ def test_the_list_is_in_order(cluster: Cluster) -> None:
         reached(cluster, name, "succeeded")
 
 
-def test_a_document_comes_whole(cluster: Cluster, tmp_path: Path) -> None:
+def test_a_document_comes_whole(cluster: Cluster, shared_folder: Path) -> None:
     document = {"steps": [], "text": "zażółć\n\"'", "number": 1.5, "nested": {"list": [None, True]}}
-    cluster.apply(replace(job(), document=document | {"steps": [["copy_document", str(tmp_path / "copy")]]}))
+    cluster.apply(
+        replace(job(), document=document | {"steps": [["copy_document", str(shared_folder / "copy")]]})
+    )
     reached(cluster, "job", "succeeded")
-    copied = msgspec.json.decode((tmp_path / "copy").read_bytes())
+    copied = msgspec.json.decode((shared_folder / "copy").read_bytes())
     assert {name: value for name, value in copied.items() if name != "steps"} == {
         name: value for name, value in document.items() if name != "steps"
     }

@@ -16,7 +16,7 @@ import yaml
 
 from shared.kubernetes.fake.failures import Failure
 from shared.kubernetes.fake.objects import Object
-from shared.kubernetes.fake.server import Answer, ApiServer, Request
+from shared.kubernetes.fake.server import LOST, Answer, ApiServer, Request
 from shared.kubernetes.fake.watching import Feed, Said
 
 _encode = msgspec.json.Encoder().encode
@@ -115,7 +115,7 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _serve  # noqa: N815 - the library's names
 
     def _answer(self, answer: Answer) -> None:
-        if not answer.code:
+        if answer.code <= LOST:
             self.close_connection = True
             return
         text = isinstance(answer.body, str)
@@ -132,6 +132,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Transfer-Encoding", "chunked")
+        self.send_header("Connection", "close")
         self.end_headers()
         self.close_connection = True
         until = time.monotonic() + (feed.seconds or _LONGEST_WATCH)

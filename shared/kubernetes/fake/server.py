@@ -20,7 +20,7 @@ from shared.kubernetes.fake.watching import Feed
 from shared.kubernetes.kinds import KINDS, POD, Kind
 
 _STALE_CHANGES = 20
-_LOST = 0
+LOST, REFUSED = 0, -1  # no answer: after it was done, and before
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,7 +35,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """code 0: no answer at all. body: an object, or text. feed: of a watch."""
+    """code: of HTTP, or LOST, or REFUSED. body: an object, or text. feed: of a watch."""
 
     code: int
     body: Any = None
@@ -75,9 +75,9 @@ class ApiServer:
         if fault in CODES:
             raise Failure(int(fault), f"injected: {verb} of {route.kind.plural}", retry_after=fault == "429")
         if fault == "refused":
-            return Answer(_LOST)
+            return Answer(REFUSED)
         answer = self._act(verb, request, route, fault)
-        return Answer(_LOST) if fault == "lost" else answer
+        return Answer(LOST) if fault == "lost" else answer
 
     def _act(self, verb: str, request: Request, route: Route, fault: Fault) -> Answer:
         if verb in {"list", "watch"}:

@@ -19,7 +19,7 @@ HELD: list[object] = []
 def note(path: str) -> None:
     """Append attempt and pid, in one write."""
     with Path(path).open("a") as file:
-        file.write(f"{os.environ['KUZNIA_ATTEMPT']} {os.getpid()}\n")
+        file.write(f"{os.environ.get('KUZNIA_ATTEMPT', '?')} {os.getpid()}\n")
 
 
 def say(text: str) -> None:
@@ -41,6 +41,15 @@ def die(number: int) -> None:
 def on_attempt(number: int, *step: object) -> None:
     if int(os.environ["KUZNIA_ATTEMPT"]) == number:
         act(*step)
+
+
+def once(path: str, *step: object) -> None:
+    """What is done by the first of all that look at this path."""
+    try:
+        Path(path).touch(exist_ok=False)
+    except FileExistsError:
+        return
+    act(*step)
 
 
 def allocate(mib: int) -> None:
@@ -105,7 +114,7 @@ def serve(path: str, life: float = 600, code: int = 0) -> None:
         def do_GET(self) -> None:
             self.send_response(200 if self.path == path else 404)
             self.end_headers()
-            self.wfile.write(os.environ["KUZNIA_ATTEMPT"].encode())
+            self.wfile.write(os.environ.get("KUZNIA_ATTEMPT", "?").encode())
 
         def log_message(self, *arguments: object) -> None:
             pass

@@ -1,0 +1,192 @@
+"""Hears what changes, and tends what changed: list, watch, and list again where the watch has a gap."""
+
+from __future__ import annotations
+
+import heapq
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from shared.errors import KuzniaError
+from shared.kubernetes.api import Api, Gone, Object
+from shared.kubernetes.kinds import CONFIG_MAP, DEPLOYMENT, JOB, POD, WORKFLOW, Kind
+from shared.kubernetes.ledger import OPEN, STATE, WORKLOAD
+from shared.kubernetes.settings import KubernetesSettings
+
+_LOG = logging.getLogger(__name__)
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
+_RESYNC_SECONDS = 60.0
+
+
+class Agenda:
+    """Names, each with the time of its next look. Any thread adds, one takes."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._due: dict[str, float] = {}
+        self._heap: list[tuple[float, str]] = []
+        self._closed = False
+
+    def add(self, name: str, seconds: float = 0) -> None:
+        """Look at it after so many seconds at the latest."""
+        at = time.monotonic() + seconds
+        with self._changed:
+            if at < self._due.get(name, math.inf):
+                self._due[name] = at
+                heapq.heappush(self._heap, (at, name))
+                self._changed.notify()
+
+    def close(self) -> None:
+        """Nobody waits any more."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def take(self, seconds: float) -> str | None:
+        """The next one that is due, or None where none is within so many seconds, or after `close`."""
+        until = time.monotonic() + seconds
+        with self._changed:
+            while not self._closed:
+                while self._heap and self._due.get(self._heap[0][1]) != self._heap[0][0]:
+                    heapq.heappop(self._heap)
+                now = time.monotonic()
+                if self._heap and self._heap[0][0] <= now:
+                    _, name = heapq.heappop(self._heap)
+                    del self._due[name]
+                    return name
+                wait = min(until, self._heap[0][0] if self._heap else until) - now
+                if wait <= 0 and now >= until:
+                    return None
+                self._changed.wait(max(wait, 0))
+            return None
+
+
+class Heard(msgspec.Struct, frozen=True):
+    """What is listened to."""
+
+    kind: Kind
+    labels: str
+    namespace: str = ""
+
+
+class Watch:
+    """tend: looks at one by name, and says after how many seconds to look again. all_open: names to begin with."""
+
+    def __init__(
+        self,
+        api: Api,
+        settings: KubernetesSettings,
+        tend: Callable[[str], float | None],
+        all_open: Callable[[], Sequence[str]],
+    ) -> None:
+        self._api = api
+        self._settings = settings
+        self._tend = tend
+        self._all_open = all_open
+        self._agenda = Agenda()
+        self._closing = threading.Event()
+        self._pauses: dict[str, float] = {}
+        self._threads = [
+            threading.Thread(
+                target=self._listen, args=(heard,), name=f"watch-{heard.kind.plural}", daemon=True
+            )
+            for heard in self._heard()
+        ]
+        self._threads.append(threading.Thread(target=self._run, name="cluster", daemon=True))
+
+    @property
+    def running(self) -> bool:
+        """False before `start`, after `close`, and if a thread has died of a fault of ours."""
+        return all(thread.is_alive() for thread in self._threads)
+
+    def start(self) -> None:
+        """Start the threads."""
+        for thread in self._threads:
+            thread.start()
+
+    def look_at(self, name: str) -> None:
+        """Soon."""
+        self._agenda.add(name)
+
+    def close(self) -> None:
+        """End the threads; the API is closed with them, for it is what they wait for."""
+        self._closing.set()
+        self._agenda.close()
+        self._api.close()
+        for thread in self._threads:
+            thread.join()
+
+    def _heard(self) -> Sequence[Heard]:
+        # Not JobSets, which a cluster need not have: their pods tell, and each is looked at now and then.
+        main = WORKFLOW if self._settings.orchestrator == "argo" else JOB
+        own = Heard(CONFIG_MAP, f"{STATE}={OPEN}", self._settings.platform_namespace)
+        return [own, *(Heard(kind, WORKLOAD) for kind in (POD, DEPLOYMENT, main))]
+
+    def _run(self) -> None:
+        looked = -math.inf
+        while not self._closing.is_set():
+            if time.monotonic() - looked >= _RESYNC_SECONDS and self._resync():
+                looked = time.monotonic()
+            name = self._agenda.take(0.5)
+            if name is not None:
+                self._look(name)
+
+    def _resync(self) -> bool:
+        try:
+            for name in self._all_open():
+                self._agenda.add(name)
+        except KuzniaError as error:
+            _LOG.warning("what is open cannot be listed: %s; trying again", error)
+            self._closing.wait(_FIRST_PAUSE)
+            return False
+        return True
+
+    def _look(self, name: str) -> None:
+        """A fault of one workload holds up nobody else, and it is tried again."""
+        try:
+            pause = self._tend(name)
+        except KuzniaError as error:
+            if self._closing.is_set():
+                return
+            _LOG.warning("workload %s: %s; trying again", name, error)
+            pause = min(self._pauses.get(name, _FIRST_PAUSE / 2) * 2, _LONGEST_PAUSE)
+            self._pauses[name] = pause
+        else:
+            self._pauses.pop(name, None)
+        if pause is not None:
+            self._agenda.add(name, pause)
+
+    def _listen(self, heard: Heard) -> None:
+        pause, what = _FIRST_PAUSE, heard.kind.plural
+        while not self._closing.is_set():
+            try:
+                self._hear(heard)
+            except Gone:
+                _LOG.info("watch of %s: it has a gap; listing again", what)
+                pause = _FIRST_PAUSE
+            except KuzniaError as error:
+                if not self._closing.is_set():
+                    _LOG.warning("watch of %s: %s; trying again", what, error)
+                self._closing.wait(pause)
+                pause = min(pause * 2, _LONGEST_PAUSE)
+
+    def _hear(self, heard: Heard) -> None:
+        """List, then watch on and on; returns only when closing. Raises what the API raises."""
+        listed = self._api.list(heard.kind, heard.namespace, heard.labels)
+        revision, seconds = listed.revision, self._settings.watch_seconds
+        for item in listed.items:
+            self._noted(item)
+        while not self._closing.is_set():
+            for change, obj in self._api.watch(heard.kind, revision, heard.labels, seconds, heard.namespace):
+                revision = str(obj["metadata"]["resourceVersion"])
+                if change != "BOOKMARK":
+                    self._noted(obj)
+
+    def _noted(self, obj: Object) -> None:
+        name = (obj["metadata"].get("labels") or {}).get(WORKLOAD)
+        if name:
+            self._agenda.add(name)
