@@ -1,6 +1,7 @@
 """Something that runs in the cluster changed its state.
 
-said by: the cluster's watch · heard by: training, validation, deployment · subject: the record it runs for
+said by: the cluster's watch, engines (of an adapter whose engine ended), the pod of an engine (of its adapters)
+heard by: training, validation, deployment, engines · subject: the record it runs for
 """
 
 from __future__ import annotations

@@ -47,6 +47,7 @@ TRANSITIONS: Mapping[str, frozenset[tuple[str, str]]] = {
     ),
     "cards": frozenset({(NEW, "COLLECTING"), ("COLLECTING", "RENDERED")}),
     "releases": frozenset({(NEW, "ACTIVE")}),
+    "engines": frozenset({(NEW, "ACTIVE")}),
     "tokens": frozenset({(NEW, "ACTIVE"), ("ACTIVE", "REVOKED")}),
     "statuses": frozenset(
         (old, new)

@@ -3,7 +3,8 @@
 hears: model-registered, model-validated, card-rendered, model-approved, model-rejected, rollback-requested,
     deploy-requested, rollout-requested, model-deprecated, workload-changed, traffic-measured, answers-judged,
     model-wanted, release-due
-says: model-deployed, model-deprecated, deployment-failed, rollout-moved, release-due
+says: model-deployed, model-deprecated, deployment-failed, rollout-moved, release-due, adapter-wanted,
+    adapter-dropped
 owns: releases (one a model_id: which version is live, and where)
 never: routes to a version whose validation, card or approval is not of exactly these weights
 """
@@ -32,7 +33,15 @@ SERVICE = Service(
         "model-wanted",
         "release-due",
     ),
-    says=("model-deployed", "model-deprecated", "deployment-failed", "rollout-moved", "release-due"),
+    says=(
+        "model-deployed",
+        "model-deprecated",
+        "deployment-failed",
+        "rollout-moved",
+        "release-due",
+        "adapter-wanted",
+        "adapter-dropped",
+    ),
     owns="releases",
     key=key,
     decide=decide,

@@ -27,6 +27,7 @@ from events.workload_changed import WorkloadChanged
 from services.deployment import canary
 from services.deployment.plan import Manner, plan_of
 from services.deployment.release import US, Release
+from services.deployment.sharing import facts_of
 from services.deployment.versions import RUNNING, gates_open
 from shared.errors import Reject, Retry
 from shared.lifecycle import approval_needed
@@ -85,8 +86,8 @@ def _registered(record: Record, registered: ModelRegistered, now: datetime) -> D
         "base_model": registered.artifact.base_model,
         "template": registered.origin.config.get("template", "default"),
         "engine": deployment.get("engine", "llamafactory"),
-        "engine_model": model.model_id,
         "tenant": model.tenant,
+        **facts_of(registered),
         "plan": msgspec.to_builtins(plan_of(deployment)),
         "approval_needed": needed,
         "approvals": [],
@@ -197,6 +198,13 @@ def _workload(release: Release, change: WorkloadChanged) -> bool:
         return True
     if change.phase == "failed" and version["state"] == "standing":
         release.stop(name, "retired")  # nobody asks it anything: there is no way back to it any more
+        return True
+    if (
+        change.phase == "failed"
+        and version.get("shared")
+        and version["state"] in ("starting", "ready", "live")
+    ):
+        release.fall_back(name, f"{change.reason}: {change.message}")
         return True
     if change.phase == "failed" and version["state"] in RUNNING:
         release.fail(name, f"{change.reason}: {change.message}")

@@ -8,13 +8,13 @@ from typing import Any
 import msgspec
 
 from events.release_due import ReleaseDue
+from services.deployment.sharing import dropped
+from shared.forge.serving import READY_PATHS
 from shared.ports.cluster import Limits, Workload
 from shared.record import Do, Record
 from shared.service import Effect, Ports, Speech
 
 GRACE_SECONDS = 60.0
-# LLaMA-Factory's API has no health route; this one answers without the key, as vLLM's does.
-READY_PATHS = {"llamafactory": "/docs", "vllm": "/health"}
 
 
 def effects(ports: Ports) -> Mapping[str, Effect]:
@@ -25,6 +25,8 @@ def effects(ports: Ports) -> Mapping[str, Effect]:
         return []
 
     def stop(do: Do, _record: Record) -> Sequence[Speech]:
+        if engine := do.arguments.get("engine"):
+            return [dropped(engine, do.arguments["release"])]
         ports.cluster.stop(do.arguments["release"])
         return []
 
@@ -56,6 +58,6 @@ def _workload(do: Do, record: Record, ready_seconds: float) -> Workload:
         module="services.deployment.pod",
         document=document,
         limits=Limits(deadline_seconds=ready_seconds, grace_seconds=GRACE_SECONDS),
-        ready_path=READY_PATHS.get(version["engine"], "/docs"),
+        ready_path=READY_PATHS[version["engine"]],
         labels={"tenant": version["tenant"], "model": record.name},
     )

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import msgspec
 
 from events.release_due import ReleaseDue
+from services.deployment import sharing
 from services.deployment.plan import Manner, Plan, plan_of
 from shared.identity import workload_name
 from shared.lifecycle import approved
@@ -103,7 +104,16 @@ class Versions:
         version["starts"] += 1
         release = workload_name("serve", self._data["model_id"], name, str(version["starts"]))
         version.update(state="starting", release=release, address="", since=self.now.isoformat())
-        self._wishes.append(Wish("serve", {"version": name, "release": release}))
+        if version.get("shared"):
+            self._says.append(sharing.wanted(version, self._data["model_id"]))
+        else:
+            self._wishes.append(Wish("serve", {"version": name, "release": release}))
+
+    def fall_back(self, name: str, cause: str) -> None:
+        """To a server of its own: the engine in common ended, or would not take it."""
+        self.stop(name, "candidate")
+        self._data["versions"][name].update(shared="", own_because=cause)
+        self.start(name)
 
     def answers(self, name: str, address: str) -> None:
         """Its engine is ready, for the first time, or again and elsewhere."""
@@ -119,7 +129,8 @@ class Versions:
         """Take its engine away after so many seconds; state: what it is from now on."""
         version = self._data["versions"][name]
         if version["state"] in RUNNING:
-            self._wishes.append(Wish("stop", {"release": version["release"]}, delay))
+            engine = {"engine": version["shared"]} if version.get("shared") else {}
+            self._wishes.append(Wish("stop", {"release": version["release"], **engine}, delay))
         version["state"] = state
 
     def let_go(self, name: str, mark: str) -> bool:

@@ -14,7 +14,8 @@ UP = frozenset({"ready", "canary", "standing"})
 class Placement(msgspec.Struct, frozen=True, kw_only=True):
     """Where one version stands. state: live, canary, ready, standing, asleep, starting, retired, failed, …
 
-    address: `host:port`. engine_model: the name the engine knows, empty where it takes any.
+    address: `host:port`. engine_model: the name the engine knows, empty where it takes any. shared: the engine in
+    common that it is loaded into, empty for one of its own.
     cleared: validation, card and approval of exactly these weights are there. since: when it fell asleep or began
     to start, ISO 8601; took: seconds of its last start; patience: so long a request waits for one.
     """
@@ -25,10 +26,16 @@ class Placement(msgspec.Struct, frozen=True, kw_only=True):
     manifest_digest: str = ""
     card_digest: str = ""
     engine_model: str = ""
+    shared: str = ""
     cleared: bool = False
     since: str = ""
     took: float = 0
     patience: float = 0
+
+    @property
+    def keeper(self) -> str:
+        """By whose name the engine's key is derived: that of the engine in common, or of its own release."""
+        return self.shared or self.release
 
     @property
     def serves(self) -> bool:

@@ -37,7 +37,7 @@ class Proxy:
         placement = target.placement
         if placement.engine_model and placement.engine_model != call.model:
             body = with_model(body, placement.engine_model)
-        head = request_head(call, placement, len(body), self._key(placement.release))
+        head = request_head(call, placement, len(body), self._key(placement.keeper))
         try:
             answer = await self._upstreams.exchange(
                 placement.address, (head, body), repeatable=call.repeatable

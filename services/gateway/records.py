@@ -32,6 +32,7 @@ class _Version(msgspec.Struct, frozen=True):
     manifest_digest: str = ""
     card_digest: str = ""
     engine_model: str = ""
+    shared: str = ""
     validated_digest: str = ""
     approval_needed: bool = False
     approvals: tuple[_Approval, ...] = ()

@@ -22,13 +22,14 @@ _SAMPLING = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
 
 
 class Adapters(msgspec.Struct, frozen=True, kw_only=True):
-    """Which LoRAs a vLLM can take. max_rank: one of RANKS. at_once: different ones in one batch.
-
-    hot: they are loaded and unloaded while it runs. first: name -> folder of those it starts with.
+    """Which LoRAs a vLLM can take. max_rank: one of RANKS. at_once: different ones in one batch. kept: how many
+    wait in main memory; 0 for vLLM's own choice. hot: they are loaded and unloaded while it runs. first: name ->
+    folder of those it starts with.
     """
 
     max_rank: int = 16
     at_once: int = 2
+    kept: int = 0
     hot: bool = False
     first: dict[str, str] = {}
 
@@ -106,6 +107,7 @@ def _sizes(serving: Serving) -> list[str]:
 
 def _lora(adapters: Adapters) -> list[str]:
     sizes = ["--max-lora-rank", str(adapters.max_rank), "--max-loras", str(adapters.at_once)]
+    sizes += ["--max-cpu-loras", str(adapters.kept)] if adapters.kept else []
     first = [f"{name}={folder}" for name, folder in adapters.first.items()]
     return ["--enable-lora", *sizes, *(["--lora-modules", *first] if first else [])]
 

@@ -15,8 +15,14 @@ from shared.podkit.tail import last_lines
 BEAT_SECONDS = 0.5
 
 
-def attend(running: Running, stopping: Stopping, log: Path, beat: Callable[[], None] = lambda: None) -> int:
-    """Pass on SIGTERM and the log, call `beat` twice a second; the exit code to end with. Raises Lost.
+def attend(
+    running: Running,
+    stopping: Stopping,
+    log: Path,
+    beat: Callable[[], None] = lambda: None,
+    every: float = BEAT_SECONDS,
+) -> int:
+    """Pass on SIGTERM and the log, call `beat` every so many seconds; the exit code to end with. Raises Lost.
 
     The engine's own code, 128 and the number of the signal that killed it, or 0 after a stop on request.
     """
@@ -24,7 +30,7 @@ def attend(running: Running, stopping: Stopping, log: Path, beat: Callable[[], N
     echo, code = Echo(log), None
     try:
         while code is None:
-            code = running.wait(BEAT_SECONDS)
+            code = running.wait(every)
             echo.follow()
             beat()
             if stopping.overdue:

@@ -10,6 +10,7 @@ import msgspec
 from events.envelope import Event
 from shared.ports.artifacts import Artifacts
 from shared.ports.clock import Clock
+from shared.ports.store import Store
 from shared.settings import Settings, from_environment
 
 
@@ -20,6 +21,7 @@ class PodPorts(msgspec.Struct, frozen=True, kw_only=True):
     publish: Callable[[Sequence[Event]], None]
     settings: Settings
     clock: Clock
+    store: Store
 
 
 def open_ports() -> PodPorts:
@@ -27,5 +29,9 @@ def open_ports() -> PodPorts:
     settings = from_environment()
     opened = importlib.import_module("shared.profiles").open_ports(settings)
     return PodPorts(
-        artifacts=opened.artifacts, publish=opened.bus.publish, settings=settings, clock=opened.clock
+        artifacts=opened.artifacts,
+        publish=opened.bus.publish,
+        settings=settings,
+        clock=opened.clock,
+        store=opened.store,
     )

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from msgspec.structs import replace
 from simulation.faults import Injector
-from simulation.pods import Exit, Pod, Ready, pod_of
+from simulation.pods import Exit, Orders, Pod, Ready, pod_of
 
 from events.envelope import Event
 from shared.errors import KuzniaError, Reject
@@ -41,6 +41,7 @@ class Held:
         self.pod: Pod | None = None
         self.stopped = False
         self.saying = False
+        self.waits = False  # for other orders
 
 
 class MemoryCluster:
@@ -127,8 +128,20 @@ class MemoryCluster:
                 self._world.at(
                     600 * self._world.faults.draw() ** 3, lambda: self._ended(held, pod, EXIT_CODES[kind])
                 )
+            if word.goes_on:
+                self._world.at(0.1, lambda: self._step(held, pod))
+            return
+        if isinstance(word, Orders):
+            held.waits = True
             return
         self._world.at(word, lambda: self._step(held, pod))
+
+    def ordered(self, key: str) -> None:
+        """A record has changed: pods that wait for it look again."""
+        for held in self.held.values():
+            if held.waits and held.workload.key == key and held.pod is not None:
+                held.waits = False
+                self._world.at(0.05, lambda held=held, pod=held.pod: self._step(held, pod))
 
     def _overdue(self, held: Held, pod: Pod) -> None:
         ending = verdict.overdue(held.workload, held.state, self._world.moment())

@@ -194,6 +194,9 @@ class Checks:
         if workload.module == "services.deployment.pod":
             self._serves(workload)
             return
+        if workload.module == "services.engines.pod":
+            self._carries(workload)
+            return
         what = (workload.module, workload.key, str(workload.document.get("role", "")))
         self._workloads[what] += 1
         record = self._world.store.load(workload.key)
@@ -206,6 +209,13 @@ class Checks:
             claim = self._world.store.load(f"claims/{model['model_id']}@{model['version']}")
             if claim.data.get("run_id") != workload.document["run_id"]:
                 raise Violation(f"claim: {workload.name} was started, and its version is another run's")
+
+    def _carries(self, workload: Workload) -> None:
+        """An engine in common: one a generation, and only where somebody wants it."""
+        data = self._world.store.load(workload.key).data
+        self._workloads["engine", workload.key, ""] += 1
+        if self._workloads["engine", workload.key, ""] > data["generation"]:
+            raise Violation(f"I1: more engines of {workload.key} than were decided")
 
     def _serves(self, workload: Workload) -> None:
         record = self._world.store.load(workload.key)
@@ -241,6 +251,8 @@ class Checks:
         self._pushes()
         for record in self._world.store.list("releases"):
             self._serving(record)
+        for record in self._world.store.list("engines"):
+            self._engine(record)
         self._orphans()
 
     def _causes(self) -> None:
@@ -351,11 +363,10 @@ class Checks:
         live = record.data["live"]
         if live:
             version = record.data["versions"][live]
-            status = self._world.cluster.status(version["release"])
+            server = self._server(version)
+            status = self._world.cluster.status(server)
             if status is None or status.phase != "ready" or status.address != version["address"]:
-                raise Violation(
-                    f"routes: {record.key} sends to {version['release']}, which does not answer there"
-                )
+                raise Violation(f"routes: {record.key} sends to {server}, which does not answer there")
         deployed = [
             model.key
             for model in self._world.store.list("models", prefix=f"{record.name}@", status="DEPLOYED")
@@ -364,12 +375,36 @@ class Checks:
         if len(deployed) > 1:
             raise Violation(f"one live: {', '.join(deployed)} are all DEPLOYED")
 
+    def _server(self, version: dict[str, Any]) -> str:
+        """What it runs in: a server of its own, or the engine that carries it."""
+        if not version["shared"]:
+            return str(version["release"])
+        engine = self._world.store.load(f"engines/{version['shared']}").data
+        if version["release"] not in engine["adapters"]:
+            raise Violation(f"routes: {version['shared']} does not carry {version['release']}")
+        return str(engine["server"])
+
+    def _engine(self, record: Record) -> None:
+        """It carries what is wanted, and ends once that is nothing."""
+        data = record.data
+        if data["state"] == "starting" or (data["state"] == "ready" and not data["adapters"]):
+            raise Violation(f"I7: {record.key} is {data['state']} at rest, with {len(data['adapters'])} adapters")
+        for release, told in data["adapters"].items():
+            versions = self._world.store.load(f"releases/{told['model_id']}").data["versions"]
+            version = versions[told["version"]]
+            if version["release"] != release or version["state"] not in RUNNING:
+                raise Violation(f"I7: {record.key} carries {release}, which nobody wants")
+
     def _orphans(self) -> None:
         """I7: nothing runs that no record speaks of."""
         for name, held in self._world.cluster.held.items():
             if held.state.phase in FINISHED:
                 continue
             record = self._world.store.load(held.workload.key)
+            if held.workload.module == "services.engines.pod":
+                if record.data["server"] != name or record.data["state"] not in ("starting", "ready"):
+                    raise Violation(f"I7: {name} runs on, and {record.key} does not know of it")
+                continue
             versions = record.data.get("versions", {}).values()
             if not any(v.get("release") == name and v["state"] in RUNNING for v in versions):
                 raise Violation(f"I7: {name} runs on, and {held.workload.key} does not know of it")

@@ -22,12 +22,14 @@ from events.evaluation_finished import EvaluationFinished
 from events.parts import Artifact, ModelVersion, Origin
 from events.training_finished import TrainingFinished
 from events.training_progressed import TrainingProgressed
+from events.workload_changed import WorkloadChanged
 from shared.errors import KuzniaError
 from shared.identity import content_digest, event_id
 from shared.local.cluster.verdict import PREEMPTED
 from shared.ports.cluster import Workload
 
 PATIENCE_SECONDS = 2.0
+REFUSED = 0.15  # of all adapters fit no engine
 _CODES: dict[str, int | None] = {"killed": 137, "vanished": None, "mute-failure": 1, "mute-success": 0}
 
 
@@ -38,7 +40,13 @@ class Exit(msgspec.Struct, frozen=True):
 
 
 class Ready(msgspec.Struct, frozen=True):
-    """The server answers."""
+    """The server answers. goes_on: it has more to do then."""
+
+    goes_on: bool = False
+
+
+class Orders(msgspec.Struct, frozen=True):
+    """The pod goes on once its record has changed."""
 
 
 class PodWorld(Protocol):
@@ -46,6 +54,8 @@ class PodWorld(Protocol):
 
     faults: Injector
     artifacts: MemoryArtifacts
+    cluster: Any
+    store: Any
 
     def moment(self) -> datetime: ...
     def publish(self, place: str, events: Sequence[Event]) -> None: ...
@@ -54,7 +64,7 @@ class PodWorld(Protocol):
     def measured(self, key: str, role: str, outcome: str, score: float) -> None: ...
 
 
-Word = float | Exit | Ready
+Word = float | Exit | Ready | Orders
 Script = Generator[Word, None, int | None]
 
 
@@ -77,6 +87,7 @@ def pod_of(workload: Workload, attempt: int, world: Any) -> Pod:
         "services.training.pod": _training,
         "services.validation.pod": _evaluation,
         "services.deployment.pod": _engine,
+        "services.engines.pod": _engine_in_common,
     }
     return Pod(scripts[workload.module](workload, attempt, world))
 
@@ -167,15 +178,64 @@ def _evaluation(workload: Workload, attempt: int, world: PodWorld) -> Script:
 
 
 def _engine(workload: Workload, attempt: int, world: PodWorld) -> Script:
+    yield from _engine_start(world)
+    yield Ready()
+    return 1
+
+
+def _engine_start(world: PodWorld) -> Script:
     yield 3 + 20 * world.chance()
     kind = world.faults.hit("pod.engine")
     if kind == "never-ready":
         while True:
             yield 1000.0
     if kind in _CODES:
-        return _CODES[kind]
-    yield Ready()
-    return 1
+        yield Exit(_CODES[kind])
+    return None
+
+
+def _engine_in_common(workload: Workload, attempt: int, world: PodWorld) -> Script:
+    """As `services.engines.pod`: it loads what its record wants, one after another, and says so once a start."""
+    yield from _engine_start(world)
+    yield Ready(goes_on=True)
+    address, told = world.cluster.status(workload.name).address, set[str]()
+    while True:
+        data = world.store.load(workload.key).data
+        wanted = data["adapters"] if data["server"] == workload.name else {}
+        told &= wanted.keys()
+        release = next(iter(wanted.keys() - told), "")
+        if not release:
+            yield Orders()
+            continue
+        yield 0.1 + world.chance()
+        fits = hash_of(release) >= REFUSED
+        yield from _adapter(workload, attempt, world, wanted[release], address if fits else "")
+        told.add(release)
+
+
+def _adapter(
+    workload: Workload, attempt: int, world: PodWorld, told: dict[str, Any], address: str
+) -> Generator[Word, None, None]:
+    phase = "ready" if address else "failed"
+    key = f"releases/{told['model_id']}"
+    said = WorkloadChanged(
+        name=told["release"],
+        service="deployment",
+        key=key,
+        kind="server",
+        phase="ready" if address else "failed",
+        attempt=attempt,
+        reason="" if address else "Refused",
+        address=address,
+    )
+    document = {"cause": told["cause"], "traceparent": told["traceparent"]}
+    say = _voice(msgspec.structs.replace(workload, document=document), world, "/kuznia/engines", key)
+    yield from say(said, f"{workload.name}#{attempt}/{told['release']}/{phase}")
+
+
+def hash_of(word: str) -> float:
+    """A number in [0, 1) that is the word's own: some adapters fit no engine, whoever tries."""
+    return int(content_digest(word.encode())[7:15], 16) / 0x1_0000_0000
 
 
 def _voice(workload: Workload, world: PodWorld, source: str, subject: str) -> Any:

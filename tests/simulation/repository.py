@@ -25,12 +25,13 @@ RISKS = {
 
 
 class Content(msgspec.Struct, frozen=True):
-    """What an experiment says. nonce: makes other content of the same version."""
+    """What an experiment says. nonce: makes other content of the same version. engine: that is to serve it."""
 
     name: str
     version: str
     kind: str
     nonce: int = 0
+    engine: str = "llamafactory"
 
     @property
     def tree(self) -> str:
@@ -52,6 +53,7 @@ def texts(content: Content) -> Mapping[str, str]:
         "version: 1.0.0", f"version: {content.version}"
     )
     manifest = manifest.replace(*RISKS[content.kind])
+    manifest = manifest.replace("engine: llamafactory", f"engine: {content.engine}")
     files["model.yaml"] = f"{manifest}\n# {content.nonce}\n"
     files["dataset_info.json"] = (EXAMPLE / "dataset_info.json").read_text(encoding="utf-8")
     return files

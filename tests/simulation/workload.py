@@ -45,6 +45,9 @@ class People:
         self.contents: set[Content] = set()
         self._names = [f"llm-{letter}" for letter in "abc"[: 1 + int(world.options.models * rand.random())]]
         self._kinds = {name: KINDS[int(len(KINDS) * rand.random())] for name in self._names}
+        share = Random(f"{world.seed}/engines")  # of its own, so that all else is drawn as without it
+        vllm = 0.6 * (share.random() < 0.5)
+        self._engines = {name: "vllm" if share.random() < vllm else "llamafactory" for name in self._names}
         self._impatient = rand.random() < 0.3  # approves nothing in the end
         door = _Door(world)
         self._receiver = Receiver(world.store, door, world.clock, world.settings)  # type: ignore[arg-type]
@@ -77,7 +80,8 @@ class People:
         name = self._names[int(len(self._names) * draw())]
         version = VERSIONS[int(len(VERSIONS) * draw() ** 1.5)]
         kind = self._kinds[name] if draw() < 0.9 else "faulty"
-        content = Content(name, version, kind, nonce=int(2.2 * draw()))
+        engine = self._engines[name]
+        content = Content(name, version, kind, nonce=int(2.2 * draw()), engine=engine)
         self.contents.add(content)
         changes = {f"experiments/{name}": content}
         before, after = self._world.forge.push(changes, forced=draw() < 0.15)

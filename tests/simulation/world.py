@@ -185,6 +185,7 @@ class World:
         if self.options.told:
             owes = ", ".join(getattr(i, "effect", None) or i.event.name for i in new.outbox)
             self.tell(f"{new.key} r{new.revision} {new.status}{' DEAD' if new.dead else ''} owes [{owes}]")
+        self.cluster.ordered(new.key)
         if new.outbox:
             self.host.sweep_soon()
 

@@ -28,6 +28,7 @@ from shared.podkit.patience import Patience
 from shared.podkit.ports import PodPorts
 from shared.ports.bus import Query
 from shared.settings import Settings, from_environment
+from tests.memory import MemoryStore
 
 TINY = "kuznia/tiny-llama"
 ROWS = [
@@ -66,7 +67,11 @@ class PodWorld:
         self.events: list[Event] = []
         self._pods: list[subprocess.Popen[bytes]] = []
         self.ports = PodPorts(
-            artifacts=self.artifacts, publish=self.events.extend, settings=self.settings, clock=SystemClock()
+            artifacts=self.artifacts,
+            publish=self.events.extend,
+            settings=self.settings,
+            clock=SystemClock(),
+            store=MemoryStore(),
         )
 
     def commit(self, files: dict[str, str], experiment: str = "experiments/qa") -> Source:

@@ -1,0 +1,78 @@
+"""What an engine may ask for: its server, its end, and to be reminded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from events.engine_idle import EngineIdle
+from events.workload_changed import WorkloadChanged
+from shared.errors import Reject
+from shared.forge.serving import READY_PATHS
+from shared.ports.cluster import Limits, Workload
+from shared.record import Do, Record
+from shared.service import Effect, Ports, Speech
+
+GRACE_SECONDS = 60.0
+ENGINE = "vllm-with-adapters"  # no engine of model.yaml: a cluster that only knows those refuses it
+
+
+def effects(ports: Ports) -> Mapping[str, Effect]:
+    """`serve` and `stop`, both idempotent under the server's name; `remind` says that the while is over."""
+
+    def serve(do: Do, record: Record) -> Sequence[Speech]:
+        try:
+            ports.cluster.apply(_workload(do, record, ports.settings.ready_seconds))
+        except Reject as error:  # this cluster cannot have it: its adapters go to servers of their own
+            return [_refused(do, record, str(error))]
+        return []
+
+    def stop(do: Do, _record: Record) -> Sequence[Speech]:
+        ports.cluster.stop(do.arguments["server"])
+        return []
+
+    def remind(do: Do, record: Record) -> Sequence[Speech]:
+        return [Speech(msgspec.convert(do.arguments, EngineIdle), record.key)]
+
+    return {"serve": serve, "stop": stop, "remind": remind}
+
+
+def _workload(do: Do, record: Record, ready_seconds: float) -> Workload:
+    data, server = record.data, do.arguments["server"]
+    document = {
+        "release": server,
+        "key": record.key,
+        "engine": ENGINE,
+        "base_model": data["base_model"],
+        "base_revision": data["base_revision"],
+        "template": data["template"],
+        "max_rank": data["max_rank"],
+        "cause": do.cause,
+        "traceparent": do.traceparent,
+    }
+    return Workload(
+        name=server,
+        service="engines",
+        key=record.key,
+        kind="server",
+        module="services.engines.pod",
+        document=document,
+        limits=Limits(deadline_seconds=ready_seconds, grace_seconds=GRACE_SECONDS),
+        ready_path=READY_PATHS["vllm"],
+        labels={"tenant": data["tenant"]},
+    )
+
+
+def _refused(do: Do, record: Record, message: str) -> Speech:
+    said = WorkloadChanged(
+        name=do.arguments["server"],
+        service="engines",
+        key=record.key,
+        kind="server",
+        phase="failed",
+        attempt=1,
+        reason="Refused",
+        message=message,
+    )
+    return Speech(said, record.key)

@@ -1,0 +1,122 @@
+"""What an engine carries, brought to what it is to carry: loads, says so, unloads after a while."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from events.workload_changed import WorkloadChanged
+from services.engines.pod.document import Adapter
+from shared.errors import KuzniaError, Reject
+from shared.podkit.patience import Patience
+from shared.podkit.ports import PodPorts
+from shared.podkit.voice import Voice
+
+DRAIN_SECONDS = 10.0  # answers under way go on; and who goes back soon finds it loaded
+SOURCE = "/kuznia/engines"
+
+
+class Engine(Protocol):
+    """What the carrier asks of vLLM: see `services.engines.pod.vllm.Vllm`."""
+
+    def load(self, name: str, folder: Path) -> None: ...
+    def unload(self, name: str) -> None: ...
+
+
+class Start(msgspec.Struct, frozen=True, kw_only=True):
+    """Of the server: its name in the cluster, which start it is, where it answers."""
+
+    server: str
+    attempt: int
+    address: str
+
+
+class Carrier:
+    """place: an adapter's checked weights on this machine; raises Reject where they are not to be used."""
+
+    def __init__(
+        self, start: Start, engine: Engine, ports: PodPorts, place: Callable[[Adapter], Path]
+    ) -> None:
+        self._start = start
+        self._engine = engine
+        self._ports = ports
+        self._place = place
+        self._carried: dict[str, Adapter] = {}  # by release; what the engine has is their engine_model
+        self._refused: set[str] = set()
+        self._leaving: dict[str, float] = {}  # engine_model -> when it goes
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing is to be done until the orders change."""
+        return not self._leaving
+
+    def follow(self, wanted: Mapping[str, Adapter]) -> None:
+        """Bring it there. Raises Retry where store, bus or engine do not answer; what was done stays done."""
+        for release, adapter in wanted.items():
+            if release not in self._carried and release not in self._refused:
+                self._take(adapter)
+        for release in self._carried.keys() - wanted.keys():
+            name = self._carried.pop(release).engine_model
+            self._leaving[name] = time.monotonic() + DRAIN_SECONDS
+        self._refused &= wanted.keys()
+        self._let_go()
+
+    def _take(self, adapter: Adapter) -> None:
+        began = time.monotonic()
+        try:
+            self._engine.load(adapter.engine_model, self._place(adapter))
+        except Reject as error:
+            self._say(adapter, "failed", "Refused", str(error))
+            self._refused.add(adapter.release)
+            return
+        self._leaving.pop(adapter.engine_model, None)
+        took = time.monotonic() - began
+        sys.stdout.write(f"{adapter.engine_model} is loaded, in {took * 1000:.0f} ms\n")
+        self._say(adapter, "ready")
+        self._carried[adapter.release] = adapter
+
+    def _let_go(self) -> None:
+        held = {adapter.engine_model for adapter in self._carried.values()}
+        for name, due in list(self._leaving.items()):
+            if name not in held and due > time.monotonic():
+                continue
+            if name not in held:
+                self._unload(name)
+            del self._leaving[name]
+
+    def _unload(self, name: str) -> None:
+        try:
+            self._engine.unload(name)
+        except KuzniaError as error:  # it stays until the engine ends; nobody is led to it
+            sys.stdout.write(f"{name} is not wanted, and stays: {error}\n")
+        else:
+            sys.stdout.write(f"{name} is unloaded\n")
+
+    def _say(self, adapter: Adapter, phase: str, reason: str = "", message: str = "") -> None:
+        """As the cluster says it of a server, once a start."""
+        key = f"releases/{adapter.model_id}"
+        said = WorkloadChanged(
+            name=adapter.release,
+            service="deployment",
+            key=key,
+            kind="server",
+            phase="ready" if phase == "ready" else "failed",
+            attempt=self._start.attempt,
+            reason=reason,
+            message=message,
+            address=self._start.address if phase == "ready" else "",
+        )
+        voice = Voice(
+            ports=self._ports,
+            source=SOURCE,
+            cause=adapter.cause,
+            traceparent=adapter.traceparent,
+            patience=Patience(tries=1),
+        )
+        mark = f"{self._start.server}#{self._start.attempt}/{adapter.release}/{phase}"
+        voice.say(said, subject=key, discriminator=mark)
