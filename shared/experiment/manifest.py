@@ -105,7 +105,8 @@ class Evaluation(Part):
 class Resources(Part):
     """What training may use. gpu: `none`, or a kind of `shared.experiment.memory.GPUS`; gpus: on each node.
 
-    memory_gb: main memory of a node; hours: after which the run is stopped; both unlimited where absent.
+    memory_gb: main memory of a node; disk_gb: what it may write there; hours: after which the run is stopped; each
+    unlimited where absent.
     """
 
     gpu: Text = Field(default="none", examples=["gpu: nvidia-l4"])
@@ -114,6 +115,9 @@ class Resources(Part):
     spot: bool = Field(default=False, examples=["spot: true"])
     memory_gb: float | None = Field(
         default=None, gt=0, le=100_000, allow_inf_nan=False, examples=["memory_gb: 16"]
+    )
+    disk_gb: float | None = Field(
+        default=None, gt=0, le=100_000, allow_inf_nan=False, examples=["disk_gb: 100"]
     )
     hours: float | None = Field(default=None, gt=0, le=8760, allow_inf_nan=False, examples=["hours: 2"])
 

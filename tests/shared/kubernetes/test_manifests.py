@@ -12,6 +12,7 @@ import pytest
 from msgspec.structs import replace
 
 from shared.errors import Reject
+from shared.experiment.manifest import Resources
 from shared.kubernetes.manifests import Object, manifests
 from shared.kubernetes.manifests.job import AGAIN
 from shared.kubernetes.manifests.labels import DIGEST, DOCUMENT, key_digest
@@ -210,6 +211,11 @@ class TestEverywhere:
 
 class TestResources:
     """What model.yaml says reaches the node."""
+
+    def test_nothing_that_model_yaml_may_ask_for_is_forgotten(self):
+        said_to_the_cluster = {"gpu", "gpus", "nodes", "spot", "memory_gb", "disk_gb", "hours", "priority"}
+        kept_by_the_platform = {"budget_hours"}
+        assert set(Resources.model_fields) <= said_to_the_cluster | kept_by_the_platform
 
     def test_gpus_are_a_limit_and_a_kind_of_node(self):
         manifest = main(training(**GPU | {"gpus": 2}))
