@@ -1,6 +1,7 @@
 """Which parts an installation stands on: KUZNIA_PROFILE is `local` (the default) or `gcp`.
 
-A profile's parts are imported only where it is used.
+Where its pods run is chosen apart from that: KUZNIA_CLUSTER is `process` (the default) or `kubernetes`. Parts are
+imported only where they are used.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ from shared.settings import Settings, SettingsError, from_environment
 
 VARIABLE = "KUZNIA_PROFILE"
 SERVICES_VARIABLE = "KUZNIA_SERVICES"
+CLUSTER_VARIABLE = "KUZNIA_CLUSTER"
 LOCAL, GCP = "local", "gcp"
+PROCESS, KUBERNETES = "process", "kubernetes"
 _ASSEMBLIES = {LOCAL: "shared.local.assembly", GCP: "shared.google.assembly"}
 
 
@@ -86,11 +89,22 @@ def chosen(services: Mapping[str, Service], environ: Mapping[str, str] = os.envi
 
 
 def open_cluster(settings: Settings, opened: Opened) -> Any:
-    """The cluster: processes of this machine. Who starts it supervises; others only write down what is to run."""
+    """Where pods run. Who starts it supervises; others only write down what is to run. Raises SettingsError."""
+    if cluster_kind() == KUBERNETES:
+        assembly = importlib.import_module("shared.kubernetes.assembly")
+        return assembly.open_cluster(settings, opened.bus.publish, opened.clock)
     module = importlib.import_module("shared.local.cluster.process_cluster")
     return module.ProcessCluster(
         settings.cluster, opened.bus.publish, pod_environment(settings), opened.clock
     )
+
+
+def cluster_kind(environ: Mapping[str, str] = os.environ) -> str:
+    """`process`: of this machine; or `kubernetes`. Raises SettingsError."""
+    kind = environ.get(CLUSTER_VARIABLE) or PROCESS
+    if kind not in (PROCESS, KUBERNETES):
+        raise SettingsError(f"{CLUSTER_VARIABLE} is {kind!r}; it should be {PROCESS} or {KUBERNETES}")
+    return kind
 
 
 def pod_environment(settings: Settings) -> dict[str, str]:

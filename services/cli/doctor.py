@@ -11,8 +11,8 @@ from services.cli.common import installation, json_option, print_json
 from services.discovery import discover
 from services.lock import running
 from services.operations.checks import THOROUGH, USUAL
+from shared import profiles
 from shared.local import LocalPorts
-from shared.local.cluster.process_cluster import ProcessCluster
 from shared.operations.doctor import Finding, Patient, examine, metrics
 from shared.ports.cluster import Status
 from shared.settings import Settings
@@ -65,10 +65,15 @@ def _patient(settings: Settings, ports: LocalPorts) -> Patient:
 
 
 def _workloads(settings: Settings, ports: LocalPorts) -> Sequence[Status]:
-    """As they lie on disk; nobody is supervised here."""
-    if not settings.cluster.exists():
+    """As they are written down; nobody is supervised here."""
+    if profiles.cluster_kind() == profiles.PROCESS and not settings.cluster.exists():
         return []
-    return ProcessCluster(settings.cluster, ports.bus.publish, {}, ports.clock).list()
+    cluster = profiles.open_cluster(settings, ports)
+    try:
+        found: Sequence[Status] = cluster.list()
+        return found
+    finally:
+        cluster.close(stop_workloads=False)
 
 
 def _print(findings: Sequence[Finding], checks: int) -> None:

@@ -13,10 +13,9 @@ from services.cli.common import (
     print_table,
     when,
 )
+from shared import profiles
 from shared.errors import Reject
 from shared.local import LocalPorts
-from shared.local.cluster.layout import Layout
-from shared.local.cluster.logs import tail as tail_of
 from shared.record import Record
 
 BRIEF_FIELDS = (
@@ -109,12 +108,15 @@ def logs(name: str, tail: int, as_json: bool) -> None:
     """
     with installation() as (settings, ports):
         workload = _workload(ports, name)
+        cluster = profiles.open_cluster(settings, ports)
         try:
-            text = tail_of(Layout(settings.cluster / workload), tail)
+            text = cluster.logs(workload, tail)
         except FileNotFoundError:
             raise Reject(
                 f"nothing was written by {workload!r} yet, or nothing of that name ever ran"
             ) from None
+        finally:
+            cluster.close(stop_workloads=False)
     if as_json:
         print_json({"workload": workload, "lines": text.splitlines()})
     else:

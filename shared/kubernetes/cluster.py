@@ -63,11 +63,7 @@ class KubernetesCluster:
                 self._watch.start()
 
     def refresh(self) -> None:
-        """Look at everything that is open, now. Raises Retry."""
-        watch = self._watch
-        if watch:
-            for name in self._ledger.names():
-                watch.look_at(name)
+        """What other processes have applied or stopped, the watch hears by itself."""
 
     def close(self, *, stop_workloads: bool = False) -> None:  # noqa: ARG002 - as the process cluster's
         """Watch no more. Workloads go on: they are the cluster's, not this program's."""

@@ -9,6 +9,8 @@ import pytest
 from services.discovery import discover
 from services.worker import main
 from shared import profiles
+from shared.kubernetes.cluster import KubernetesCluster
+from shared.kubernetes.fake.service import FakeService
 from shared.settings import Settings, SettingsError
 
 
@@ -58,3 +60,33 @@ def test_every_service_can_be_served_alone():
     for name in discover():
         source = (folder / name / "main.py").read_text()
         assert f"{name} = target(SERVICE)" in source
+
+
+def test_where_pods_run():
+    assert profiles.cluster_kind({}) == "process"
+    assert profiles.cluster_kind({"KUZNIA_CLUSTER": "kubernetes"}) == "kubernetes"
+    with pytest.raises(SettingsError, match="KUZNIA_CLUSTER is 'moon'; it should be process or kubernetes"):
+        profiles.cluster_kind({"KUZNIA_CLUSTER": "moon"})
+
+
+@pytest.mark.slow  # the official client takes seconds to import
+def test_a_local_home_may_run_its_pods_on_kubernetes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    service = FakeService()
+    service.cluster.namespace("kuznia")
+    service.start()
+    for name, value in {
+        "KUZNIA_CLUSTER": "kubernetes",
+        "KUZNIA_K8S_URL": service.url,
+        "KUZNIA_K8S_TRAINER_IMAGE": "trainer:1",
+        "KUZNIA_K8S_ENGINE_IMAGE": "engine:1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    settings = Settings(home=tmp_path, cache=tmp_path)
+    opened = profiles.open_ports(settings)
+    cluster = profiles.open_cluster(settings, opened)
+    assert isinstance(cluster, KubernetesCluster)
+    cluster.start()
+    assert cluster.list() == []
+    cluster.close(stop_workloads=True)
+    opened.close()
+    service.close()
