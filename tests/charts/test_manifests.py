@@ -131,6 +131,14 @@ class TestPods:
         assert own["HF_ENDPOINT"].startswith("https://artifactory.example.com/")
         assert own["HF_TOKEN"] == "hf-token/token"
 
+    def test_who_follows_stands_beside_the_engine(self, chart: Chart):
+        fetch, follow = pod(chart.one("follow.yaml", "Deployment"))["initContainers"]
+        assert follow["restartPolicy"] == "Always", "a sidecar, begun before the engine and ended after it"
+        assert "restartPolicy" not in fetch
+        assert follow["command"] == ["python", "-m", "services.deployment.pod.follow"]
+        assert environment(follow)["ENGINE_KEY"] == "llm-qa-key/api-key"
+        assert "ENGINE_KEY" not in environment(fetch)
+
     def test_the_engine_is_not_asked_to_reach_what_was_fetched(self, chart: Chart):
         assert environment(engine(chart.one(MODEL, "Deployment")))["HF_HUB_OFFLINE"] == "1"
 

@@ -146,6 +146,7 @@ def test_who_fetches_understands_what_the_chart_says(chart: Chart, name: str, tm
     path.write_text(data["data"]["fetch.json"])
     asked: Asked = read({"KUZNIA_FETCH": str(path)})
     assert asked.parts
+    assert (asked.follow is None) == (name != "follow")
     assert asked.kind == chart.said(f"{name}.yaml")["model"].get("kind", "model")
 
 

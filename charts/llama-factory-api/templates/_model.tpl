@@ -70,6 +70,9 @@ Each has path, load (never auto), place (what the engine is told), verify, diges
 {{- if $model.registry.url -}}
 {{- $_ := set $asked "registry" (dict "url" $model.registry.url "model_id" (include "llama-factory-api.modelId" .) "version" $model.version) -}}
 {{- end -}}
+{{- if $model.registry.follow -}}
+{{- $_ := set $asked "follow" (dict "engine" "http://127.0.0.1:8000" "name" $model.id "seconds" $model.registry.seconds) -}}
+{{- end -}}
 {{- if $model.signature.configMapName -}}
 {{- $_ := set $asked "public_key" (printf "/etc/kuznia/keys/%s" $model.signature.key) -}}
 {{- $_ := set $asked "signature" $model.signature.file -}}

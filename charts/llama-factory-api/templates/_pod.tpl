@@ -68,45 +68,66 @@ envFrom:
 {{- end -}}
 {{- end -}}
 
-{{- /* Brings the weights, or looks at those that are there, before anything is loaded. */ -}}
-{{- define "llama-factory-api.fetcher" -}}
+{{- /* Brings the weights, or looks at those that are there, before anything is loaded; one that follows goes on. */ -}}
+{{- define "llama-factory-api.fetchers" -}}
 - name: fetch
-  image: {{ include "llama-factory-api.fetchImage" . | quote }}
-  imagePullPolicy: {{ .Values.fetch.image.pullPolicy }}
   command: [python, -m, services.deployment.pod.fetch]
-  env:
-    - name: KUZNIA_FETCH
-      value: /etc/kuznia/fetch.json
-    - name: HOME
-      value: /tmp
-    - name: KUZNIA_HOME
-      value: /tmp/kuznia
-  {{- with include "llama-factory-api.credentials" . }}
+  {{- include "llama-factory-api.fetcher" (dict "root" . "follows" false) | nindent 2 }}
+{{- if .Values.model.registry.follow }}
+- name: follow
+  restartPolicy: Always
+  command: [python, -m, services.deployment.pod.follow]
+  {{- include "llama-factory-api.fetcher" (dict "root" . "follows" true) | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{- /* Takes root and follows: who follows speaks to the engine as well. */ -}}
+{{- define "llama-factory-api.fetcher" -}}
+{{- $follows := .follows -}}
+{{- with .root -}}
+image: {{ include "llama-factory-api.fetchImage" . | quote }}
+imagePullPolicy: {{ .Values.fetch.image.pullPolicy }}
+env:
+  - name: KUZNIA_FETCH
+    value: /etc/kuznia/fetch.json
+  - name: HOME
+    value: /tmp
+  - name: KUZNIA_HOME
+    value: /tmp/kuznia
+  {{- if $follows }}
+  - name: ENGINE_KEY
+    valueFrom:
+      secretKeyRef:
+        name: {{ .Values.apiKey.secretName }}
+        key: {{ .Values.apiKey.key }}
+  {{- end }}
+{{- with include "llama-factory-api.credentials" . }}
+{{- . | nindent 0 }}
+{{- end }}
+resources:
+  {{- toYaml .Values.fetch.resources | nindent 2 }}
+securityContext:
+  {{- include "llama-factory-api.containerSecurity" . | nindent 2 }}
+volumeMounts:
+  - name: config
+    mountPath: /etc/kuznia/fetch.json
+    subPath: fetch.json
+    readOnly: true
+  - name: scratch
+    mountPath: /tmp
+  {{- if include "llama-factory-api.usesDisk" . }}
+  - name: models
+    mountPath: /models
+  {{- end }}
+  {{- if .Values.model.signature.configMapName }}
+  - name: keys
+    mountPath: /etc/kuznia/keys
+    readOnly: true
+  {{- end }}
+  {{- with include "llama-factory-api.weightMounts" . | trim }}
   {{- . | nindent 2 }}
   {{- end }}
-  resources:
-    {{- toYaml .Values.fetch.resources | nindent 4 }}
-  securityContext:
-    {{- include "llama-factory-api.containerSecurity" . | nindent 4 }}
-  volumeMounts:
-    - name: config
-      mountPath: /etc/kuznia/fetch.json
-      subPath: fetch.json
-      readOnly: true
-    - name: scratch
-      mountPath: /tmp
-    {{- if include "llama-factory-api.usesDisk" . }}
-    - name: models
-      mountPath: /models
-    {{- end }}
-    {{- if .Values.model.signature.configMapName }}
-    - name: keys
-      mountPath: /etc/kuznia/keys
-      readOnly: true
-    {{- end }}
-    {{- with include "llama-factory-api.weightMounts" . | trim }}
-    {{- . | nindent 4 }}
-    {{- end }}
+{{- end -}}
 {{- end -}}
 
 {{- define "llama-factory-api.engineContainer" -}}

@@ -35,11 +35,20 @@ class Registry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     version: str = ""
 
 
+class Follow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """engine: its URL. name: of the adapter, as clients say it. seconds: between two questions to the registry."""
+
+    engine: str
+    name: str
+    seconds: float = 30
+
+
 class Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """kind, base_model, chat_template, max_rank: what the engine is told, so that it is not told what is not so.
 
     chat_template: a file beside an adapter's weights; empty: none is needed. max_rank: of an adapter; 0: any.
     public_key: file; empty: weights that nobody signed are fine. signature: its file's name beside the manifest.
+    follow: for who stands beside the engine (`follow.py`).
     """
 
     parts: tuple[Part, ...]
@@ -48,6 +57,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     chat_template: str = ""
     max_rank: int = 0
     registry: Registry | None = None
+    follow: Follow | None = None
     public_key: str = ""
     signature: str = "manifest.json.sig"
 

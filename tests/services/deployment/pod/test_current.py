@@ -10,37 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from services.console.app import create_app
 from services.deployment.pod.current import current
 from services.deployment.pod.fetch import Registry
 from shared.errors import Reject, Retry
-from tests.services.console.wire import Served
-from tests.services.console.world import World
-from tests.services.deployment.pod.stored import BASE, FILES, Stored
-
-MODEL = "team-x.qa.v1"
-
-
-class Forge:
-    """The console over a registry of two versions, whose weights lie in a store."""
-
-    def __init__(self, root: Path) -> None:
-        self.stored = Stored(root)
-        self.world = World(root)
-        digests = {
-            "1.0.0": self.stored.digest,
-            "1.1.0": self.stored.upload("next", FILES | {"more": b"1.1.0"}),
-        }
-        for (version, digest), name in zip(digests.items(), ("final", "next"), strict=True):
-            facts = {"artifact_path": self.stored.path(name).as_uri(), "manifest_digest": digest}
-            self.world.model(MODEL, version, "r-1", base_model=BASE, **facts)
-        self.digests = digests
-        self.served = Served(create_app(self.world.ports))
-        self.url = f"http://127.0.0.1:{self.served.client.port}"
-
-    def close(self) -> None:
-        self.served.close()
-        self.world.database.close()
+from tests.services.deployment.pod.registry import MODEL, Forge
+from tests.services.deployment.pod.stored import BASE, FILES
 
 
 @pytest.fixture
@@ -53,7 +27,7 @@ def forge(tmp_path: Path) -> Iterator[Forge]:
 def test_the_live_version_or_the_one_that_is_named(forge: Forge):
     with pytest.raises(Retry, match=r"no version of team-x.qa.v1 is live yet"):
         current(forge.url, MODEL)
-    forge.world.release(MODEL, "1.1.0", "1.0.0")
+    forge.live("1.1.0")
     found = current(f"{forge.url}/", MODEL)
     assert (found.version, found.manifest_digest) == ("1.1.0", forge.digests["1.1.0"])
     assert (found.url, found.base_model) == (forge.stored.path("next").as_uri(), BASE)
@@ -68,10 +42,9 @@ def test_what_the_registry_has_not_is_told_in_its_words(forge: Forge):
 
 
 def test_the_weights_are_those_that_the_registry_names(forge: Forge):
-    forge.world.release(MODEL, "1.1.0")
+    forge.live("1.1.0")
     stored = forge.stored
-    blank = stored.part(url="", manifest_digest="")
-    stored.fetch(stored.asked(blank, registry=Registry(url=forge.url, model_id=MODEL)))
+    stored.fetch(forge.asked())
     assert stored.here() == FILES | {"more": b"1.1.0"}
     receipt = json.loads((stored.folder.parent / "current.json").read_text())
     assert (receipt["version"], receipt["manifest_digest"]) == ("1.1.0", forge.digests["1.1.0"])
