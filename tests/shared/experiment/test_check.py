@@ -43,6 +43,7 @@ def test_the_manifest_comes_with_its_defaults_as_json(make):
         "nodes": 1,
         "spot": False,
         "memory_gb": None,
+        "disk_gb": None,
         "hours": None,
     }
     assert manifest["deployment"] == {
