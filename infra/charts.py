@@ -23,6 +23,9 @@ CHARTS = ROOT / "charts"
 EXAMPLES = ROOT / "docs" / "examples" / "charts"
 BEGIN, END = "<!-- values: made by `python -m infra.charts` -->", "<!-- /values -->"
 RELEASE, NAMESPACE, KUBERNETES = "serve", "team-x-api", "1.35.0"
+PLACES: Mapping[str, tuple[str, str]] = {
+    "kuznia": ("kuznia", "kuznia")
+}  # chart -> another release and namespace
 LONGEST = 60  # characters of a default that is shown
 
 
@@ -106,7 +109,8 @@ def examples(program: Path) -> Mapping[Path, str]:
 
 def render(program: Path, chart: Path, values: Path) -> str:
     """What a user's cluster would be given for these values. Raises ChartError."""
-    words = [program, "template", RELEASE, chart, "--values", values, "--namespace", NAMESPACE]
+    release, namespace = PLACES.get(chart.name, (RELEASE, NAMESPACE))
+    words = [program, "template", release, chart, "--values", values, "--namespace", namespace]
     words += ["--kube-version", KUBERNETES, "--skip-tests"]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     if done.returncode:

@@ -57,7 +57,13 @@ workers.{{ $name }}: {{ if $workers }}no service is called that; there are {{ ke
 {{- end }}
 {{- end }}
 {{- range $tenant := keys $values.tenants | sortAlpha }}
-{{- if or (has $tenant (list "default" $.Release.Namespace)) (regexMatch "^(kube|gke|gmp)-" $tenant) }}
+{{- if not (regexMatch "^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$" $tenant) }}
+tenants.{{ $tenant }}: a tenant has 1 to 40 small letters, digits and hyphens, begins with a letter and does not end with a hyphen
+{{- end }}
+{{- if has $.Release.Namespace (list $tenant (printf "%s-api" $tenant)) }}
+tenants.{{ $tenant }}: its namespaces would be the platform's own, {{ $.Release.Namespace }}
+{{- end }}
+{{- if or (eq $tenant "default") (regexMatch "^(kube|gke|gmp)-" $tenant) }}
 tenants.{{ $tenant }}: that is a namespace of others
 {{- end }}
 {{- if hasKey $values.tenants (printf "%s-api" $tenant) }}
@@ -67,6 +73,10 @@ tenants.{{ $tenant }}-api: of tenants a and a-api the namespaces would collide, 
 {{- range $name := keys $values.config | sortAlpha }}
 {{- if hasKey (include "kuznia.variables" $ | fromYaml) $name }}
 config.{{ $name }}: the chart sets it by a value of its own
+{{- else if regexMatch "TOKEN|SECRET|PASSW|CREDENTIAL|API_?KEY|PRIVATE_?KEY" $name }}
+config.{{ $name }}: that looks like a secret, and would lie in a ConfigMap; put it into a Secret, and name that in homeSecrets
+{{- else if not (regexMatch "^[A-Z][A-Z0-9_]*$" $name) }}
+config.{{ $name }}: no variable is called that; capitals, digits and underscores
 {{- end }}
 {{- end }}
 {{- end -}}
