@@ -17,7 +17,8 @@ NAME = "training-finished"
 class TrainingFinished(msgspec.Struct, frozen=True, kw_only=True):
     """cause: for a person, what went wrong and how to mend it; empty on success.
 
-    attempt: counts starts of the same job; preempted is resumed, failed is not.
+    attempt: counts starts of the same job; preempted is resumed, failed is not. job: which one it speaks of,
+    where it is known: a retry has another.
     """
 
     run_id: str
@@ -26,3 +27,4 @@ class TrainingFinished(msgspec.Struct, frozen=True, kw_only=True):
     cause: str = ""
     metrics: dict[str, float] = {}
     runtime: dict[str, str] = {}
+    job: str = ""

@@ -1,6 +1,6 @@
 """The checks passed and a training job was asked for.
 
-said by: training · heard by: validation (which begins to measure the base model), console, status, outbound
+said by: training · heard by: training, validation (which begins to measure the base model), console, status, outbound
 subject: runs/<run_id>
 """
 

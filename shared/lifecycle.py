@@ -17,13 +17,19 @@ TRANSITIONS: Mapping[str, frozenset[tuple[str, str]]] = {
     "branches": frozenset({(NEW, "WATCHED")}),
     "repositories": frozenset({(NEW, "CONNECTED"), ("CONNECTED", "REMOVED"), ("REMOVED", "CONNECTED")}),
     "claims": frozenset({(NEW, "CLAIMED")}),
+    "slots": frozenset({(NEW, "OPEN")}),
+    "quotas": frozenset({(NEW, "SET")}),
     "runs": frozenset(
         {
             (NEW, "REJECTED"),
+            (NEW, "QUEUED"),
             (NEW, "TRAINING"),
+            ("QUEUED", "TRAINING"),
+            ("QUEUED", "SUCCEEDED"),  # the pod was faster than the word of its start
+            ("QUEUED", "FAILED"),
             ("TRAINING", "SUCCEEDED"),
             ("TRAINING", "FAILED"),
-            ("FAILED", "TRAINING"),  # an operator's retry
+            ("FAILED", "QUEUED"),  # an operator's retry
             ("FAILED", "SUCCEEDED"),  # the pod's own word came after the cluster's
         }
     ),

@@ -66,6 +66,13 @@ def _deployed(data: Data) -> str:
     return f"{_version(data)} answers" + (f", in place of {data['replaced']}" if data.get("replaced") else "")
 
 
+def _quota(data: Data) -> str:
+    runs = "any number of" if data["runs"] is None else data["runs"]
+    hours = "any number of" if data["gpu_hours"] is None else f"{data['gpu_hours']:g}"
+    high = "" if data["high"] else ", nothing urgent"
+    return f"{data['tenant'] or 'all'} by {data['by']}: {runs} runs at once, {hours} GPU hours a month{high}"
+
+
 def _workload(data: Data) -> str:
     reason = f" ({data['reason']})" if data.get("reason") else ""
     return f"{data['kind']} {data['name']} is {data['phase']}{reason}"
@@ -134,5 +141,9 @@ _TELLERS: Mapping[str, Callable[[Data], str]] = {
     ),
     "release-due": _due,
     "model-wanted": lambda data: f"{_version(data)} sleeps, and a request came",
+    "training-queued": lambda data: f"{data['place']} of {data['waiting']} waiting: {data['why']}",
+    "capacity-changed": lambda data: f"{data['run_id']} may look again: {data['why']}",
+    "budget-checked": lambda data: data["over"] or f"some is left of the hours of {data['job']}",
+    "quota-set": _quota,
     "workload-changed": _workload,
 }

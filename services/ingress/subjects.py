@@ -38,6 +38,7 @@ def _by_release(data: Mapping[str, Any]) -> str:
 
 
 READERS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
+    "quota-set": lambda data: f"quotas/{data['tenant'] or '_all'}",
     "evaluation-finished": lambda data: f"evaluations/{data['key']}",
     "answers-judged": _by_release,
     "deploy-requested": _by_release,

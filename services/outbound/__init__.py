@@ -2,8 +2,8 @@
 
 hears: card-rendered, checkpoint-written, config-committed, deploy-requested, deployment-failed,
     evaluation-finished, model-approved, model-deployed, model-deprecated, model-registered, model-rejected,
-    model-validated, push-received, retry-requested, rollback-requested, rollout-moved, rollout-requested,
-    training-finished, training-started
+    model-validated, push-received, quota-set, retry-requested, rollback-requested, rollout-moved,
+    rollout-requested, training-finished, training-queued, training-started
 says: nothing
 owns: broadcasts (one an event that was heard), and with them deliveries (one an event and subscriber)
 never: posts anything while it reacts; the courier does that, so that no slow receiver holds back the platform
@@ -31,11 +31,13 @@ SERVICE = Service(
         "model-rejected",
         "model-validated",
         "push-received",
+        "quota-set",
         "retry-requested",
         "rollback-requested",
         "rollout-moved",
         "rollout-requested",
         "training-finished",
+        "training-queued",
         "training-started",
     ),
     says=(),

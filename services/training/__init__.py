@@ -1,9 +1,10 @@
 """Training: a committed config becomes one run, and the run its weights.
 
-hears: config-committed, training-progressed, checkpoint-written, training-finished, workload-changed,
-    retry-requested
-says: training-started, training-finished (where the pod could not)
-owns: runs, claims
+hears: config-committed, training-queued, capacity-changed, budget-checked, training-started,
+    training-progressed, checkpoint-written, training-finished, workload-changed, retry-requested
+says: training-queued, training-started, training-finished (where the pod could not), capacity-changed,
+    budget-checked
+owns: runs, claims, slots
 never: reads Git or weights itself; the pod does
 """
 
@@ -17,13 +18,17 @@ SERVICE = Service(
     name="training",
     hears=(
         "config-committed",
+        "training-queued",
+        "capacity-changed",
+        "budget-checked",
+        "training-started",
         "training-progressed",
         "checkpoint-written",
         "training-finished",
         "workload-changed",
         "retry-requested",
     ),
-    says=("training-started", "training-finished"),
+    says=("training-queued", "training-started", "training-finished", "capacity-changed", "budget-checked"),
     owns="runs",
     key=key,
     decide=decide,

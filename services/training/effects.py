@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import msgspec
 
+from events.capacity_changed import CapacityChanged
 from events.catalog import encode
 from events.training_finished import TrainingFinished
+from events.training_queued import TrainingQueued
 from events.training_started import TrainingStarted
+from services.training.budget import check, spoken_for
+from services.training.queue import Entry
+from services.training.slots import ENDS, Slots, Turn
+from services.training.usage import weight
 from shared import places
 from shared.ports.cluster import Limits, Workload
 from shared.record import Do, Record
@@ -18,19 +25,90 @@ from shared.service import Effect, Ports, Speech
 GIGABYTE = 1024**3
 
 
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """Beside what is to be started: when it was asked for, by which event, and whether it asks again by itself."""
+
+    at: datetime
+    cause: str
+    traceparent: str = ""
+    patient: bool = True
+
+
 def effects(ports: Ports) -> Mapping[str, Effect]:
-    """`launch`: claim the version, then ask the cluster for the job."""
+    """`launch`: claim the version, take a slot, then ask the cluster for the job. `give-back`: the slot.
+
+    `watch`: look at what is left of its hours. `stop`: the job, politely; `make-sure`: that it has ended.
+    """
 
     def launch(do: Do, record: Record) -> Sequence[Speech]:
-        started = msgspec.convert(do.arguments, TrainingStarted)
+        started, asked = msgspec.convert(do.arguments, TrainingStarted), _asked(do)
         holder = _claim(ports, started)
         if holder != started.run_id:
             return [Speech(_taken(started, holder), record.key)]
-        ports.cluster.apply(_workload(started, do, record))
+        turn = Slots(ports.store, ports.clock).take(_entry(started, asked))
+        offers = _offers(turn.offers, f"{started.run_id} asked")
+        if turn.word == "waits":
+            return [Speech(_queued(started, turn, asked), record.key), *offers]
+        if turn.word in ("granted", "runs"):
+            ports.cluster.apply(_workload(started, asked, record))
+        if turn.word in ("runs", "stale"):
+            return []
         # Not before: a run that has not got its version must not be measured.
-        return [Speech(started, record.key)]
+        return [Speech(started, record.key), *check(ports, _fresh(ports, record), patient=True), *offers]
 
-    return {"launch": launch}
+    def give_back(do: Do, record: Record) -> Sequence[Speech]:
+        ready = Slots(ports.store, ports.clock).give_back(record.name, do.arguments["job"])
+        return _offers(ready, f"{record.name} has ended")
+
+    def watch(do: Do, record: Record) -> Sequence[Speech]:
+        run = _fresh(ports, record)
+        over = run.status in ENDS or run.data["job"] != do.arguments["job"]
+        return [] if over else check(ports, run, patient=do.arguments["patient"])
+
+    def stop(do: Do, _record: Record) -> Sequence[Speech]:
+        ports.cluster.stop(do.arguments["job"])
+        return []
+
+    def make_sure(do: Do, record: Record) -> Sequence[Speech]:
+        return spoken_for(ports.cluster, _fresh(ports, record), do.arguments["job"])
+
+    return {"launch": launch, "give-back": give_back, "watch": watch, "stop": stop, "make-sure": make_sure}
+
+
+def _fresh(ports: Ports, record: Record) -> Record:
+    """As it is now; the one at hand may have changed since it was decided."""
+    return ports.store.load(record.key)
+
+
+def _asked(do: Do) -> Asked:
+    return msgspec.convert(do.arguments["asked"], Asked)
+
+
+def _entry(started: TrainingStarted, asked: Asked) -> Entry:
+    resources: dict[str, Any] = started.origin.manifest.get("resources", {})
+    return Entry(
+        run=started.run_id,
+        job=started.job,
+        tenant=started.model.tenant,
+        priority=resources.get("priority", "normal"),
+        gpus=weight(resources),
+        at=asked.at,
+    )
+
+
+def _queued(started: TrainingStarted, turn: Turn, asked: Asked) -> TrainingQueued:
+    return TrainingQueued(
+        run_id=started.run_id,
+        job=started.job,
+        place=turn.place,
+        waiting=turn.waiting,
+        why=turn.why,
+        patient=asked.patient,
+    )
+
+
+def _offers(runs: Sequence[str], why: str) -> list[Speech]:
+    return [Speech(CapacityChanged(run_id=run, why=why), f"runs/{run}") for run in runs]
 
 
 def _claim(ports: Ports, started: TrainingStarted) -> str:
@@ -51,10 +129,10 @@ def _taken(started: TrainingStarted, holder: str) -> TrainingFinished:
         f"version {started.model.version} of {started.model.model_id} was already made by run {holder} from other"
         f" content: raise `version` in {started.origin.source.experiment}/model.yaml and push again"
     )
-    return TrainingFinished(run_id=started.run_id, attempt=0, outcome="failed", cause=cause)
+    return TrainingFinished(run_id=started.run_id, attempt=0, outcome="failed", cause=cause, job=started.job)
 
 
-def _workload(started: TrainingStarted, do: Do, record: Record) -> Workload:
+def _workload(started: TrainingStarted, asked: Asked, record: Record) -> Workload:
     resources: dict[str, Any] = started.origin.manifest.get("resources", {})
     limits = Limits(
         memory_bytes=int(float(resources.get("memory_gb") or 0) * GIGABYTE),
@@ -62,11 +140,12 @@ def _workload(started: TrainingStarted, do: Do, record: Record) -> Workload:
     )
     document = {
         "run_id": started.run_id,
+        "job": started.job,
         "model": encode(started.model),
         "origin": encode(started.origin),
         "resources": resources,
-        "cause": do.cause,
-        "traceparent": do.traceparent,
+        "cause": asked.cause,
+        "traceparent": asked.traceparent,
     }
     if kept := places.kept_elsewhere(started.run_id, record.data.get("checkpoints", [])):
         document["prefix"] = kept

@@ -105,8 +105,9 @@ class Evaluation(Part):
 class Resources(Part):
     """What training may use. gpu: `none`, or a kind of `shared.experiment.memory.GPUS`; gpus: on each node.
 
-    memory_gb: main memory of a node; disk_gb: what it may write there; hours: after which the run is stopped; each
-    unlimited where absent.
+    memory_gb: main memory of a node; disk_gb: what it may write there; hours: after which a job is ended;
+    budget_hours: GPU hours of the run over all its attempts (plain hours, where it has no GPU), after which it is
+    stopped with its state saved; each unlimited where absent. priority: among runs that wait.
     """
 
     gpu: Text = Field(default="none", examples=["gpu: nvidia-l4"])
@@ -120,6 +121,10 @@ class Resources(Part):
         default=None, gt=0, le=100_000, allow_inf_nan=False, examples=["disk_gb: 100"]
     )
     hours: float | None = Field(default=None, gt=0, le=8760, allow_inf_nan=False, examples=["hours: 2"])
+    budget_hours: float | None = Field(
+        default=None, gt=0, le=1_000_000, allow_inf_nan=False, examples=["budget_hours: 8"]
+    )
+    priority: Literal["low", "normal", "high"] = Field(default="normal", examples=["priority: low"])
 
 
 class Step(Part):

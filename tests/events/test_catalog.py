@@ -51,11 +51,12 @@ def told(name: str, what: str) -> str:
 
 def test_every_event_of_the_design_is_there():
     assert set(definitions()) == {
-        "answers-judged", "card-rendered", "checkpoint-written", "config-committed", "deploy-requested", "deployment-failed",
-        "evaluation-finished", "model-approved", "model-deployed", "model-deprecated", "model-registered", "model-rejected",
-        "model-validated", "model-wanted", "push-received", "release-due", "retry-requested", "rollback-requested",
+        "answers-judged", "budget-checked", "capacity-changed", "card-rendered", "checkpoint-written",
+        "config-committed", "deploy-requested", "deployment-failed", "evaluation-finished", "model-approved",
+        "model-deployed", "model-deprecated", "model-registered", "model-rejected", "model-validated",
+        "model-wanted", "push-received", "quota-set", "release-due", "retry-requested", "rollback-requested",
         "rollout-moved", "rollout-requested", "traffic-measured", "training-finished", "training-progressed",
-        "training-started", "workload-changed",
+        "training-queued", "training-started", "workload-changed",
     }  # fmt: skip
 
 

@@ -96,7 +96,7 @@ class TestMainLine:
         forge(world, tmp_path)
         forge(world, tmp_path)
         kinds = [record.kind for record in world.store.snapshot().values()]
-        assert sorted(kinds) == ["cards", "claims", "evaluations", "models", "releases", "runs"]
+        assert sorted(kinds) == ["cards", "claims", "evaluations", "models", "releases", "runs", "slots"]
         assert len(world.cluster.applied) == 4
         unharmed(world)
 

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from msgspec.structs import replace
 from simulation.faults import Injector
-from simulation.pods import Exit, Orders, Pod, Ready, pod_of
+from simulation.pods import Exit, Orders, Pod, Ready, pod_of, stopped
 
 from events.envelope import Event
 from shared.errors import KuzniaError, Reject
@@ -73,7 +73,18 @@ class MemoryCluster:
         if held.pod is None:
             held.state = verdict.stopped_before_start(held.state)
             return
+        if held.workload.module == "services.training.pod" and self._world.faults.draw() < 0.7:
+            self._politely(held, held.pod, stopped(held.workload, held.state.attempt, self._world))
+            return  # else it is killed before it could say a word
         self._world.at(1.0, lambda pod=held.pod: self._ended(held, pod, 143))
+
+    def _politely(self, held: Held, pod: Pod, last: Pod) -> None:
+        """It saves where it stands, and says so."""
+        word = last.step()
+        if isinstance(word, Exit):
+            self._ended(held, pod, word.code)
+        elif held.pod is pod:
+            self._world.at(float(word), lambda: self._politely(held, pod, last))  # type: ignore[arg-type]
 
     def status(self, name: str) -> Status | None:
         held = self.held.get(name)

@@ -7,6 +7,7 @@ and pods really did; it asks neither the guards of the store nor the records whe
 from __future__ import annotations
 
 from collections import Counter
+from datetime import datetime
 from typing import Any
 
 from events.envelope import Event
@@ -18,7 +19,14 @@ from shared.reaction import Commit, Perform, Publish
 from shared.record import Do, Record, Say
 
 OUTSIDERS = frozenset(
-    {"push-received", "model-approved", "model-rejected", "rollback-requested", "retry-requested"}
+    {
+        "push-received",
+        "model-approved",
+        "model-rejected",
+        "rollback-requested",
+        "retry-requested",
+        "quota-set",
+    }
 )
 SAID_ONCE = frozenset(
     {
@@ -33,6 +41,7 @@ SAID_ONCE = frozenset(
     }
 )
 FAILED = ("Retry:", "Unknown:", "Conflict:")  # how the cause of a dead letter begins that was not refused
+LATE_HOURS = 50 / 3600  # that a sweep and a pod's last save may take
 RUN_ENDS = frozenset({"REJECTED", "SUCCEEDED", "FAILED"})
 RUNNING = frozenset({"starting", "ready", "live"})
 
@@ -202,13 +211,25 @@ class Checks:
         record = self._world.store.load(workload.key)
         if self._workloads[what] > 1 + len(record.data.get("retries", [])):
             raise Violation(f"I1: a second {workload.name} for {workload.key}")
-        if not any(isinstance(i, Do) for i in record.outbox):
+        queued = record.status == "QUEUED"  # who asked before it may be late, and find that there is room now
+        if not queued and not any(isinstance(i, Do) for i in record.outbox):
             raise Violation(f"I4: {workload.name} was asked for, and {workload.key} owes nothing")
         if workload.module == "services.training.pod":
             model = workload.document["model"]
             claim = self._world.store.load(f"claims/{model['model_id']}@{model['version']}")
             if claim.data.get("run_id") != workload.document["run_id"]:
                 raise Violation(f"claim: {workload.name} was started, and its version is another run's")
+            self._within_limits(workload)
+
+    def _within_limits(self, workload: Workload) -> None:
+        """Never more at once than people allowed: counted are jobs whose runs are not over."""
+        held = self._world.cluster.held.values()
+        jobs = [other.workload for other in held if other.state.phase not in FINISHED]
+        runs = {job.key for job in jobs if job.module == workload.module} | {workload.key}
+        alive = [key for key in runs if self._world.store.load(key).status not in RUN_ENDS]
+        limit = self._world.people.most_runs
+        if limit is not None and len(alive) > limit:
+            raise Violation(f"slots: {len(alive)} runs train at once, and {limit} may: {workload.name}")
 
     def _carries(self, workload: Workload) -> None:
         """An engine in common: one a generation, and only where somebody wants it."""
@@ -254,6 +275,39 @@ class Checks:
         for record in self._world.store.list("engines"):
             self._engine(record)
         self._orphans()
+        self._slots()
+
+    def nobody_waits_in_vain(self) -> None:
+        """Half an hour after all was healed, and before who waits asks again by himself."""
+        limit, runs = self._world.people.most_runs, self._world.store.list("runs")
+        if limit is None or self._world.bus.dead_letters() or any(run.dead for run in runs):
+            return
+        jobs = {held.workload.key for held in self._world.cluster.held.values()}
+        waiting = [run.key for run in runs if run.status == "QUEUED" and run.key not in jobs]
+        training = [run for run in runs if run.status not in RUN_ENDS and run.key not in waiting]
+        if waiting and len(training) < limit:
+            raise Violation(f"slots: {waiting[0]} waits, and {len(training)} of {limit} slots are taken")
+
+    def _slots(self) -> None:
+        """Who is over has no slot, and every hour that was trained is counted once."""
+        slots = self._world.store.load("slots/training").data
+        kept = sorted({**slots.get("running", {}), **slots.get("waiting", {})})
+        if kept:
+            raise Violation(f"slots: {', '.join(kept)} ended and kept a slot, or a place in the queue")
+        counted = sum(hours for tenants in slots.get("used", {}).values() for hours in tenants.values())
+        for run in self._world.store.list("runs", status="SUCCEEDED"):
+            hours = sum(_hours(attempt) for attempt in run.data.get("attempts", []))
+            budget = run.data.get("budget_hours")
+            calm = not self._world.faults.fired
+            if calm and budget is not None and hours > budget + LATE_HOURS:
+                raise Violation(f"budget: {run.key} trained {hours:.4f} hours of {budget:g}")
+        trained = sum(
+            _hours(attempt)
+            for run in self._world.store.list("runs")
+            for attempt in run.data.get("attempts", [])
+        )
+        if abs(counted - trained) > 1e-6:
+            raise Violation(f"slots: {trained:.6f} hours were trained, and {counted:.6f} are counted")
 
     def _causes(self) -> None:
         """I8; and that nothing is said twice under two ids."""
@@ -388,7 +442,9 @@ class Checks:
         """It carries what is wanted, and ends once that is nothing."""
         data = record.data
         if data["state"] == "starting" or (data["state"] == "ready" and not data["adapters"]):
-            raise Violation(f"I7: {record.key} is {data['state']} at rest, with {len(data['adapters'])} adapters")
+            raise Violation(
+                f"I7: {record.key} is {data['state']} at rest, with {len(data['adapters'])} adapters"
+            )
         for release, told in data["adapters"].items():
             versions = self._world.store.load(f"releases/{told['model_id']}").data["versions"]
             version = versions[told["version"]]
@@ -442,6 +498,11 @@ class Checks:
         found = Counter(f"{record.kind} {record.status}" for record in self._world.store.records.values())
         found["dead letters"] = len(self._world.bus.dead_letters())
         return dict(found)
+
+
+def _hours(attempt: dict[str, Any]) -> float:
+    ended, began = (datetime.fromisoformat(attempt[word]) for word in ("ended", "began"))
+    return (ended - began).total_seconds() / 3600
 
 
 def _due(intent: Say | Do, world: Any) -> bool:

@@ -166,10 +166,34 @@ MUTANTS: tuple[Mutant, ...] = (
         "services.training.effects:_claim", 'Record(key=key, status="CLAIMED",',
         'Record(key=key, revision=claim.revision, status="CLAIMED",')),
     mutant("measured before claimed", "training is said to have started before the version is ours", (
-        f"{TRAINING}:_started", 'wishes=(Wish("launch"', 'says=(Speech(started, record.key),), wishes=(Wish("launch"'), (
-        "services.training.effects:effects", "return [Speech(started, record.key)]", "return []")),
+        f"{TRAINING}:_admitted", "wishes=(_launch(data),)",
+        'says=(Speech(started, f"runs/{committed.run_id}"),), wishes=(_launch(data),)'), (
+        "services.training.effects:effects", "return [Speech(started, record.key), *check(", "return [*check(")),
     mutant("silent job waited for", "a training job that ended without a word is waited for, for ever", (
         f"{TRAINING}:_workload", "if record.status", "if True or record.status")),
+    # --- slots
+    mutant("slot not given back", "a run that has ended keeps its slot", (
+        f"{TRAINING}:_ended", 'wishes=(Wish("give-back", {"job": data["job"]}),)', "wishes=()")),
+    mutant("slot given back without a word", "a free slot is offered to nobody", (
+        "services.training.effects:effects", 'return _offers(ready, f"{record.name} has ended")', "return []")),
+    mutant("slot not asked for", "a run is started whoever else trains", (
+        "services.training.queue:_full", "taken >= limits.runs", "False")),
+    mutant("slot taken unseen", "somebody was faster, and it is taken all the same", (
+        "services.training.slots:Slots._commit", "return False", "return True")),
+    mutant("slot for the late", "a word that comes after the run has ended takes a slot all the same", (
+        "services.training.slots:Slots.take", "_known(run, asked.job) or ", "")),
+    mutant("hours counted twice", "whoever says it again is counted again", (
+        "services.training.slots:Slots.give_back", "if ledger.job(name) == job:", "if True:"), (
+        "services.training.queue:Ledger.ended", "if entry:", "if True:"), (
+        "services.training.queue:Ledger.ended", "entry = self.running.get(run)",
+        'entry = self.running.get(run) or Entry(run=run, job="", tenant="team-x", priority="low", gpus=1, at=None)'), (
+        "services.training.slots:Slots._ended", "job = ledger.job(run.name)", 'job = run.data["job"]')),
+    mutant("budget not looked at again", "what a run has left is looked at once, when it begins", (
+        f"{TRAINING}:_checked", "wishes=(again,)", "wishes=()")),
+    mutant("stopped and waited for", "a pod that was stopped and said nothing is waited for, for ever", (
+        f"{TRAINING}:_checked", ', Wish("make-sure", {"job": job}, STOPPED_SECONDS))', ",)")),
+    mutant("quota told to nobody", "who waits is not called when a quota is raised", (
+        "services.quotas.decide:decide", 'wishes=(Wish("offer", {"tenant": quota.tenant, "by": quota.by}),)', "wishes=()")),
     mutant("retry under the old name", "a retried run asks for the job that has failed", (
         f"{TRAINING}:_retried", 'workload_name("train", request.run_id, str(len(retries) + 1))',
         'workload_name("train", request.run_id)')),

@@ -92,6 +92,22 @@ def pod_of(workload: Workload, attempt: int, world: Any) -> Pod:
     return Pod(scripts[workload.module](workload, attempt, world))
 
 
+def stopped(workload: Workload, attempt: int, world: Any) -> Pod:
+    """What a training pod still does after SIGTERM."""
+    return Pod(_saved(workload, attempt, world))
+
+
+def _saved(workload: Workload, attempt: int, world: PodWorld) -> Script:
+    run = workload.document["run_id"]
+    say = _voice(workload, world, "/kuznia/training", f"runs/{run}")
+    yield 1 + 10 * world.chance()
+    ended = TrainingFinished(
+        run_id=run, attempt=attempt, outcome="preempted", cause="stopped on request", job=workload.name
+    )
+    yield from say(ended, f"{attempt}/preempted")
+    return PREEMPTED
+
+
 def _training(workload: Workload, attempt: int, world: PodWorld) -> Script:
     document = workload.document
     run, subject = document["run_id"], f"runs/{document['run_id']}"
@@ -102,7 +118,9 @@ def _training(workload: Workload, attempt: int, world: PodWorld) -> Script:
             return _CODES[kind]
         if kind in ("preempted", "failed"):
             cause = "stopped on request" if kind == "preempted" else "the loss became nan"
-            ended = TrainingFinished(run_id=run, attempt=attempt, outcome=kind, cause=cause)
+            ended = TrainingFinished(
+                run_id=run, attempt=attempt, outcome=kind, cause=cause, job=workload.name
+            )
             yield from say(ended, f"{attempt}/{kind}")
             return PREEMPTED if kind == "preempted" else 1
         progress = TrainingProgressed(

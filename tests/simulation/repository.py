@@ -15,12 +15,14 @@ from shared.git import Entry
 EXAMPLE = Path(__file__).resolve().parents[2] / "shared" / "experiment" / "example"
 NAME = "team-x/models"
 BRANCH = "main"
+BUDGET_HOURS = 0.002  # of a thrifty run: some of them need more
 DATA = {"train.json": "1" * 40, "eval.json": "2" * 40}
 RISKS = {
     "auto": ("risk_class: LIMITED_RISK", "risk_class: LIMITED_RISK"),
     "high": ("risk_class: LIMITED_RISK", "risk_class: HIGH_RISK\nrisk_analysis: https://risk.example/1"),
     "required": ("approval: auto", "approval: required"),
     "faulty": ("version: ", "versoin: "),
+    "thrifty": ("  hours: 1\n", f"  hours: 1\n  budget_hours: {BUDGET_HOURS}\n"),
 }
 
 

@@ -17,6 +17,7 @@ from events.envelope import Event
 from events.model_approved import ModelApproved
 from events.model_deprecated import ModelDeprecated
 from events.model_rejected import ModelRejected
+from events.quota_set import QuotaSet
 from events.retry_requested import RetryRequested
 from events.rollback_requested import RollbackRequested
 from services.deployment.versions import gates_open
@@ -29,7 +30,7 @@ from shared.record import Record
 PUSHING_SECONDS = 150.0
 LOOK_SECONDS = 60.0
 VERSIONS = ("1.0.0", "1.1.0", "2.0.0")
-KINDS = ("auto", "auto", "auto", "high", "required", "faulty")
+KINDS = ("auto", "auto", "auto", "high", "required", "faulty", "thrifty")
 NO_COMMIT = "0" * 40
 
 
@@ -49,6 +50,8 @@ class People:
         vllm = 0.6 * (share.random() < 0.5)
         self._engines = {name: "vllm" if share.random() < vllm else "llamafactory" for name in self._names}
         self._impatient = rand.random() < 0.3  # approves nothing in the end
+        self._thrift = Random(f"{world.seed}/quotas")
+        self.most_runs: int | None = None  # that may train at once; people only ever raise it
         door = _Door(world)
         self._receiver = Receiver(world.store, door, world.clock, world.settings)  # type: ignore[arg-type]
         self._door = door
@@ -64,10 +67,26 @@ class People:
             pushes = min(pushes, self._world.options.pushes)
         for number in range(pushes):
             self._world.at(PUSHING_SECONDS * self._rand.random() * (number > 0), self._push)
-        for act in (self._approve, self._operate, self._redrive, self._retry):
+        for act in (self._approve, self._operate, self.redrive, self._retry):
             for _ in range(int(5 * self._rand.random())):
                 self._world.at(400 * self._rand.random(), act)
         self._world.at(LOOK_SECONDS, self._look)
+        if self._thrift.random() < 0.5:
+            self._ration()
+
+    def _ration(self) -> None:
+        """Few trainings at once, of the tenant or of all; later perhaps some more."""
+        draw = self._thrift.random
+        tenant = "team-x" if draw() < 0.5 else ""
+        runs = int(2.3 * draw())  # none at all, in some worlds
+        self.most_runs = runs
+        key = f"quotas/{tenant or '_all'}"
+        self._world.store.commit(Record(key=key, status="SET", data={"tenant": tenant, "runs": runs}))
+        self._world.at(400 * draw(), lambda: self._set_quota(tenant, runs + 1))
+
+    def _set_quota(self, tenant: str, runs: int) -> None:
+        self.most_runs = runs
+        self.say(QuotaSet(tenant=tenant, by="Ann", runs=runs), f"quotas/{tenant or '_all'}")
 
     def heads(self) -> dict[str, str]:
         """What `git ls-remote` would say."""
@@ -233,7 +252,8 @@ class People:
             gone = ModelDeprecated(model_id=release.name, version=version, by="Zofia", reason="old")
             self.say(gone, f"models/{key}")
 
-    def _redrive(self) -> None:
+    def redrive(self) -> None:
+        """Whatever died, once more."""
         for letter in self._world.bus.dead_letters():
             self._world.tell(f"redrive of {letter.event.name} for {letter.service}")
             self._world.bus.redrive(letter.event.id, letter.service)
@@ -242,7 +262,9 @@ class People:
         """Somebody asks for a failed run again."""
         for run in self._world.store.list("runs", status="FAILED"):
             if self._rand.random() < 0.8:
-                self.say(RetryRequested(run_id=run.name, by="Ann", reason="again"), run.key)
+                raised = 5.0 if run.data.get("budget_hours") and self._thrift.random() < 0.7 else None
+                again = RetryRequested(run_id=run.name, by="Ann", reason="again", budget_hours=raised)
+                self.say(again, run.key)
 
     def settle(self) -> bool:
         """After all is healed: look for missed pushes, redrive what died, approve; True where it did something."""

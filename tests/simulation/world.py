@@ -339,6 +339,10 @@ class World:
         self.disk_full = self.newer = False
         if not self.up:
             self._restart(self.epoch)
+        for _ in range(3 if self.people.most_runs is not None else 0):
+            self.people.redrive()  # or who waits for the slot of a dead run would ask on and on
+            self.pump(self.now + 600)
+        self.checks.nobody_waits_in_vain()
 
     def _rest(self) -> None:
         until = self.now + HOURS_TO_REST * 3600
@@ -420,6 +424,9 @@ class EffectCluster:
     def stop(self, name: str) -> None:
         world = self._world
         world.within("effect.stop", lambda: world.cluster.stop(name))
+
+    def status(self, name: str) -> Any:
+        return self._world.cluster.status(name)
 
 
 def simulate(seed: int, options: Options | None = None) -> Result:

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from services.console.schemas.common import Asked, DeadRecord, Told
 
-RunStatus = Literal["REJECTED", "TRAINING", "SUCCEEDED", "FAILED"]
+RunStatus = Literal["REJECTED", "QUEUED", "TRAINING", "SUCCEEDED", "FAILED"]
 
 
 class RunQuery(Asked):

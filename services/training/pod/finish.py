@@ -150,5 +150,6 @@ def _say(run: Run, manifest: Manifest, digest: str, result: Result) -> None:
         outcome="succeeded",
         metrics=result.metrics,
         runtime=result.runtime,
+        job=run.document.job,
     )
     run.voice.say(finished, subject=run.subject, discriminator="succeeded")

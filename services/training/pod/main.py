@@ -36,8 +36,13 @@ UPLOAD_SHARE = 0.5  # of the grace is for the trainer to save in, the rest for u
 
 def main() -> int:
     """As the cluster starts it."""
-    document, ports = documents.read(Document), open_ports()
-    return perform(document, attempts.attempt(ports.artifacts, document.place), ports)
+    try:
+        document, ports = documents.read(Document), open_ports()
+        number = attempts.attempt(ports.artifacts, document.place)
+    except KuzniaError as error:  # nobody can be told yet; the cluster reads the end of this output
+        sys.stdout.write(f"failed: {error}\n")
+        return 1
+    return perform(document, number, ports)
 
 
 def perform(document: Document, attempt: int, ports: PodPorts) -> int:
@@ -110,7 +115,7 @@ def _end(
     rank = node_rank()
     told = f"node {rank}: {cause}" if rank else cause
     finished = TrainingFinished(
-        run_id=document.run_id, attempt=attempt, outcome=outcome, cause=told
+        run_id=document.run_id, attempt=attempt, outcome=outcome, cause=told, job=document.job
     )
     if not rank or outcome == "failed":  # a node that fails by its own fault knows best why
         voice.say(finished, subject=f"runs/{document.run_id}", discriminator=f"{attempt}/{outcome}")

@@ -13,7 +13,7 @@ from services.outbound.subscribers import faults, may_hear, wants
 from shared.record import Record
 from tests.memory import START
 
-TOO_OFTEN = {"training-progressed", "workload-changed"}
+TOO_OFTEN = {"training-progressed", "workload-changed", "capacity-changed", "budget-checked"}
 
 
 def event(subject: str = "runs/r-1", **data: Any) -> Event:

@@ -13,6 +13,7 @@ from events.checkpoint_written import CheckpointWritten
 from events.retry_requested import RetryRequested
 from events.training_finished import TrainingFinished
 from events.training_progressed import TrainingProgressed
+from events.training_started import TrainingStarted
 from services.training import SERVICE
 from services.training.decide import model_version
 from shared.errors import Retry
@@ -28,7 +29,13 @@ def run(tmp_path: Path) -> Hearing:
     config = committed(experiment(tmp_path))
     hearing = Hearing(SERVICE, f"runs/{config.run_id}")
     hearing.hear(config)
+    begin(hearing)
     return hearing
+
+
+def begin(run: Hearing) -> None:
+    """It has a slot, and its job was asked for."""
+    run.hear(msgspec.convert(run.data["started"], TrainingStarted))
 
 
 def name(run: Hearing) -> str:
@@ -54,7 +61,7 @@ class TestCommitted:
         config = committed(experiment(tmp_path))
         run = Hearing(SERVICE, f"runs/{config.run_id}")
         decision = run.hear(config)
-        assert run.status == "TRAINING"
+        assert run.status == "QUEUED"
         (launch,) = wished(decision)
         assert launch[0] == "launch"
         assert launch[1]["job"] == run.data["job"] == f"train-{config.run_id}"
@@ -125,7 +132,8 @@ class TestCheckpoints:
 
     def test_the_final_one_is_the_registry_s(self, run: Hearing):
         last = msgspec.structs.replace(self.checkpoint(run, 48), final=True, model=model())
-        assert run.hear(last) is None
+        run.hear(last)
+        assert run.data["checkpoints"] == []
 
     def test_of_an_unknown_run_nothing_is_kept(self):
         stranger = Hearing(SERVICE, "runs/r-stranger")
@@ -179,9 +187,9 @@ class TestEnd:
         run.hear(finished(run, "succeeded", metrics={"train_loss": 0.43}))
         assert (run.status, run.data["metrics"], run.data["cause"]) == ("SUCCEEDED", {"train_loss": 0.43}, "")
 
-    @pytest.mark.parametrize("phase", ["running", "ready"])
-    def test_while_it_runs_there_is_nothing_to_say(self, run: Hearing, phase: str):
-        assert run.hear(job(run, phase)) is None
+    def test_while_it_runs_there_is_nothing_to_say(self, run: Hearing):
+        decision = run.hear(job(run, "running"))
+        assert (run.status, said(decision), wished(decision)) == ("TRAINING", [], [])
 
     def test_after_its_end_there_is_nothing_to_say(self, run: Hearing):
         run.hear(finished(run, "succeeded"))
@@ -202,7 +210,7 @@ class TestRetry:
         run.hear(progress(run, 30))
         run.hear(finished(run, "failed", cause="disk full"))
         (launch,) = wished(run.hear(self.retry(run)))
-        assert run.status == "TRAINING"
+        assert run.status == "QUEUED"
         assert launch[1]["job"] == run.data["job"] != first
         assert (run.data["cause"], run.data["progress"]) == ("", {})
         assert [(entry["by"], entry["reason"]) for entry in run.data["retries"]] == [
@@ -215,13 +223,15 @@ class TestRetry:
         run.hear(finished(run, "failed", cause="disk full"))
         run.hear(self.retry(run))
         assert run.hear(job(run, "failed", name=first)) is None
-        assert run.status == "TRAINING"
+        assert run.hear(finished(run, "failed", job=first)) is None
+        assert run.status == "QUEUED"
 
     def test_each_retry_is_another_job(self, run: Hearing):
         jobs = {run.data["job"]}
         for _ in range(3):
             run.hear(finished(run, "failed", cause="disk full"))
             run.hear(self.retry(run))
+            begin(run)
             jobs.add(run.data["job"])
         assert len(jobs) == 4
 

@@ -15,6 +15,7 @@ from services.training.effects import GIGABYTE
 from shared.errors import Conflict
 from shared.record import Do, Record
 from shared.service import Ports
+from tests.memory import START
 from tests.services.chain import World
 from tests.services.words import RUN, SOURCE, started
 
@@ -25,9 +26,20 @@ def world(tmp_path: Path) -> World:
 
 
 def launch(world: World, wanted: TrainingStarted, ports: Ports | None = None) -> list[object]:
-    do = Do(id="do-1", effect="launch", arguments=encode(wanted), cause="e-1", traceparent="00-trace")
+    """What is said once its run, which waits, asks for it."""
+    asked = {"at": START.isoformat(), "cause": "e-1", "traceparent": "00-trace", "patient": True}
+    do = Do(id="do-1", effect="launch", arguments={**encode(wanted), "asked": asked}, cause="e-9")
     effect = world.services["training"].effects(ports or world.ports)["launch"]
-    return [speech.payload for speech in effect(do, Record(key=f"runs/{wanted.run_id}"))]
+    return [speech.payload for speech in effect(do, queued(world, wanted))]
+
+
+def queued(world: World, wanted: TrainingStarted) -> Record:
+    """Its run, which waits for its start."""
+    record = world.store.load(f"runs/{wanted.run_id}")
+    if record.revision:
+        return record
+    data = {"job": wanted.job, "model": encode(wanted.model), "gpus": 1, "attempts": []}
+    return world.store.commit(Record(key=record.key, status="QUEUED", data=data))
 
 
 def other(run: str) -> TrainingStarted:

@@ -60,7 +60,7 @@ def test_letter_and_record_are_one(broken: tuple[Home, Refusing, str]) -> None:
     assert (given.service, given.key, given.status, given.dead) == (
         "training",
         f"runs/{run}",
-        "TRAINING",
+        "QUEUED",
         True,
     )
     assert given.owes == ("launch",)
