@@ -72,7 +72,7 @@ def _registered(record: Record, registered: ModelRegistered) -> Decision | None:
 
 
 def _facts(model: ModelVersion, origin: Origin) -> dict[str, Any]:
-    revision = origin.config.get("model_revision")
+    revision, resources = origin.config.get("model_revision"), _resources(origin.manifest)
     return {
         "model": encode(model),
         "source": encode(origin.source),
@@ -81,14 +81,23 @@ def _facts(model: ModelVersion, origin: Origin) -> dict[str, Any]:
         "template": origin.config.get("template", "default"),
         "results": {},
         **({"base_revision": str(revision)} if revision else {}),
+        **({"resources": resources} if resources else {}),
     }
+
+
+def _resources(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """One node of those that it was trained on, where that has GPUs; empty where it has none."""
+    said = manifest.get("resources") or {}
+    if said.get("gpu", "none") == "none":
+        return {}
+    wanted = ("gpu", "gpus", "spot", "memory_gb", "disk_gb", "priority")
+    return {name: said[name] for name in wanted if said.get(name) is not None}
 
 
 def _measure(data: Mapping[str, Any], role: str) -> Wish:
     """The data as far as a measurement needs it, so that the effect asks the cluster for the same job ever."""
     document = {name: data[name] for name in ("model", "source", "evaluation", "base_model", "template")}
-    if "base_revision" in data:
-        document["base_revision"] = data["base_revision"]
+    document |= {name: data[name] for name in ("base_revision", "resources") if name in data}
     artifact = data.get("artifact") if role == TUNED else None
     return Wish("measure", {**document, "role": role, "artifact": artifact})
 

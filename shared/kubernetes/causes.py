@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from msgspec.structs import replace
 
 from shared.kubernetes.manifests.job import QUEUE
-from shared.kubernetes.pod_causes import Cause, Map, of_pod, when
+from shared.kubernetes.pod_causes import PATIENCE, Cause, Map, of_pod, when
 
 __all__ = ["Cause", "cause_of", "settled"]
 
@@ -175,7 +175,8 @@ def _unborn(seen: _Seen) -> Cause:
         message = f"the tenant's quota is used up: it waits until other pods have ended\n{told}"
         return Cause(phase="pending", reason="QuotaExceeded", message=message, since=since)
     if told:
-        return Cause(phase="pending", reason="FailedCreate", message=told, since=since, patience=600)
+        patience = PATIENCE["FailedCreate"]
+        return Cause(phase="pending", reason="FailedCreate", message=told, since=since, patience=patience)
     return Cause(phase="pending", reason="Starting", since=since)
 
 

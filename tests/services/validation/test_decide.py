@@ -50,6 +50,15 @@ def job(role: str, phase: str, **facts: Any) -> Any:
 
 
 class TestAsking:
+    def test_what_was_trained_on_gpus_is_measured_on_one_such_node(self, evaluation: Hearing):
+        asked = {"gpu": "nvidia-l4", "gpus": 2, "nodes": 4, "spot": True, "memory_gb": 24.0, "hours": 6.0}
+        ((_, arguments),) = wished(evaluation.hear(started(resources=asked)))
+        assert arguments["resources"] == {"gpu": "nvidia-l4", "gpus": 2, "spot": True, "memory_gb": 24.0}
+
+    def test_without_a_gpu_nothing_is_asked_of_the_node(self, evaluation: Hearing):
+        ((_, arguments),) = wished(evaluation.hear(started(resources={"gpu": "none", "memory_gb": 4.0})))
+        assert "resources" not in arguments
+
     def test_the_base_is_measured_while_training_runs(self, evaluation: Hearing):
         decision = evaluation.hear(started())
         assert (evaluation.status, roles(decision)) == ("MEASURING", ["base"])
