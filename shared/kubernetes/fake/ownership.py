@@ -29,9 +29,14 @@ def applied(live: Object | None, wanted: Object, owners: Owners, manager: str, *
     if not force:
         _refuse_conflicts(live, wanted, said, others)
     result = _merged(live, wanted, "")
-    for path in owners.get(manager, frozenset()) - said:
-        if not any(path in paths for paths in others.values()):
+    silent = owners.get(manager, frozenset()) - said
+    for path in sorted(silent, key=_is_key):  # what an item is known by goes last, with the item
+        if any(path in paths for paths in others.values()):
+            continue
+        if not _is_key(path):
             _remove(result, path)
+        elif _at(result, path[:-1]) == dict(path[-2]):
+            _remove(result, path[:-1])
     assert isinstance(result, dict)
     return result
 
@@ -123,15 +128,31 @@ def _merged(live: Any, wanted: Any, field: str) -> Any:
     return copied(wanted)
 
 
+def _is_key(path: Path) -> bool:
+    """Whether it is a field that an item of a list is known by."""
+    return len(path) > 1 and isinstance(path[-2], tuple) and path[-1] in dict(path[-2])
+
+
+def _at(value: Any, path: Path) -> Any:
+    for key in path:
+        place = _place(value, key)
+        value = None if place is None else value[place]
+    return value
+
+
+def _place(value: Any, key: Any) -> Any:
+    """The index or key of what a step of a path means, or None."""
+    if isinstance(key, tuple):
+        names = tuple(name for name, _ in key)
+        items = value if isinstance(value, list) else ()
+        return next((at for at, item in enumerate(items) if key_of(item, names) == key), None)
+    return key if isinstance(value, dict) and key in value else None
+
+
 def _remove(value: Any, path: Path) -> bool:
     """Take away what lies there, and what is empty then. Copies on the way, for the parts are shared."""
     key, *rest = path
-    if isinstance(key, tuple):
-        place = next(
-            (at for at, item in enumerate(value) if key_of(item, tuple(k for k, _ in key)) == key), None
-        )
-    else:
-        place = key if isinstance(value, dict) and key in value else None
+    place = _place(value, key)
     if place is None:
         return False
     if rest:

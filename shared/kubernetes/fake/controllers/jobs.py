@@ -19,7 +19,7 @@ from shared.kubernetes.fake.controllers.acting import (
     write_status,
 )
 from shared.kubernetes.fake.core import AT_EASE, Core
-from shared.kubernetes.fake.objects import Object, condition, find, holds
+from shared.kubernetes.fake.objects import Object, condition, controller_of, find, holds
 from shared.kubernetes.kinds import JOB, POD
 
 TRACKING = "batch.kubernetes.io/job-tracking"
@@ -38,9 +38,13 @@ class Jobs:
 
     def step(self) -> None:
         """Look at each once."""
-        for job in self._core.list(JOB):
-            if "deletionTimestamp" not in job["metadata"]:
-                self._tend(job)
+        living = [job for job in self._core.list(JOB) if "deletionTimestamp" not in job["metadata"]]
+        for job in living:
+            self._tend(job)
+        uids = {job["metadata"]["uid"] for job in living}
+        for pod in self._core.list(POD):
+            if "deletionTimestamp" in pod["metadata"] and controller_of(pod) not in uids:
+                self._release(pod)
 
     def _tend(self, job: Object) -> None:
         over = _over(job)
@@ -108,9 +112,15 @@ class Jobs:
                 status["completedIndexes"] = _with_index(status.get("completedIndexes", ""), index)
         else:
             status = self._count_failure(job, status, pod)
-        rest = [each for each in finalizers if each != TRACKING]
-        self._core.replace(ref(POD, pod), {**pod, "metadata": {**pod["metadata"], "finalizers": rest}})
+        self._release(pod)
         return status
+
+    def _release(self, pod: Object) -> None:
+        """Nobody has to count it any more."""
+        finalizers = pod["metadata"].get("finalizers") or []
+        if TRACKING in finalizers:
+            rest = [each for each in finalizers if each != TRACKING]
+            self._core.replace(ref(POD, pod), {**pod, "metadata": {**pod["metadata"], "finalizers": rest}})
 
     def _count_failure(self, job: Object, status: Object, pod: Object) -> Object:
         action, why = _action(job, pod)
