@@ -18,6 +18,7 @@ from shared.service import Ports
 from tests.memory import START
 from tests.services.chain import World
 from tests.services.words import RUN, SOURCE, started
+from tests.shared.kubernetes.workloads import GPU, training
 
 
 @pytest.fixture
@@ -59,6 +60,12 @@ def test_the_first_to_ask_owns_the_version_and_gets_its_job(world: World):
     assert workload.labels == {"tenant": "team-x", "run": RUN}
     assert (workload.document["cause"], workload.document["traceparent"]) == ("e-1", "00-trace")
     assert workload.document["origin"]["source"] == encode(SOURCE)
+
+
+def test_it_is_the_job_that_the_manifests_are_tested_with(world: World):
+    resources = {**GPU, "gpus": 2, "nodes": 2, "disk_gb": 100}
+    launch(world, started(resources=resources))
+    assert list(world.cluster.applied.values()) == [training(**resources)]
 
 
 def test_asked_for_twice_it_is_there_once(world: World):
