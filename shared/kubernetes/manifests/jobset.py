@@ -26,7 +26,7 @@ ROLE = "node"  # of the one replicated Job
 PORT = 29500  # torchrun's
 INDEX = "metadata.annotations['batch.kubernetes.io/job-completion-index']"
 RESTARTS = "metadata.labels['jobset.sigs.k8s.io/restart-attempt']"
-_SUFFIX = len("-xxxxx")  # which Kubernetes adds to the name of a pod
+_SUFFIX = 6  # `-xxxxx`, which Kubernetes adds to the name of a pod
 
 
 def jobset(workload: Workload, settings: KubernetesSettings) -> Object:
