@@ -55,6 +55,9 @@ locals {
   # Readable, unique, and never over the 30 characters of an account's id.
   tenant_ids = { for tenant in var.tenants : tenant => "${var.name}-${substr(tenant, 0, 10)}-${substr(sha256(tenant), 0, 4)}" }
 
+  # Of each part the secrets that it may read: name -> where Secret Manager has it. All are mounted as files.
+  secrets_of = { for part in keys(local.parts) : part => { for name, secret in var.secrets : name => "projects/${var.project}/secrets/${var.name}-${name}" if contains(secret.parts, part) } }
+
   database = "projects/${var.project}/databases/${var.firestore_database}"
   objects  = "projects/_/buckets/${google_storage_bucket.artifacts.name}/objects/"
 

@@ -28,6 +28,7 @@ output "parts" {
   value = { for part, rights in local.parts : part => {
     account  = google_service_account.part[part].email
     launches = rights.launches
+    secrets  = local.secrets_of[part]
   } }
 }
 

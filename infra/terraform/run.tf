@@ -77,6 +77,15 @@ resource "google_cloud_run_v2_service" "service" {
         name       = "home"
         mount_path = "/var/lib/kuznia"
       }
+
+      dynamic "volume_mounts" {
+        for_each = local.secrets_of[each.key]
+
+        content {
+          name       = "secret-${volume_mounts.key}"
+          mount_path = "/etc/kuznia/secrets/${volume_mounts.key}"
+        }
+      }
     }
 
     volumes {
@@ -87,9 +96,27 @@ resource "google_cloud_run_v2_service" "service" {
         size_limit = "64Mi"
       }
     }
+
+    # The newest version, as of when it is read: a secret is rotated without a new revision of the service.
+    dynamic "volumes" {
+      for_each = local.secrets_of[each.key]
+
+      content {
+        name = "secret-${volumes.key}"
+
+        secret {
+          secret = volumes.value
+
+          items {
+            path    = "value"
+            version = "latest"
+          }
+        }
+      }
+    }
   }
 
-  depends_on = [google_project_service.this, google_artifact_registry_repository_iam_member.run]
+  depends_on = [google_project_service.this, google_artifact_registry_repository_iam_member.run, google_secret_manager_secret_iam_member.part]
 }
 
 # Only Pub/Sub, by the token that it carries; and the service looks at the token once more.

@@ -35,6 +35,8 @@ def pinned(settings: Settings, artifacts: Artifacts, place: str, name: object, a
     """
     path, patience = f"{place}/base.json", Patience()
     known = patience.insist("reading the pin", lambda: _read(artifacts, path))
+    if known and known.name != name:  # no run of ours: its content, and so its config, is its identity
+        return base_model(settings, name, asked)
     if known is None:
         found = base_model(settings, name, asked)
         pin = Pin(name=found.name, asked=asked, revision=found.revision, digest=found.digest)

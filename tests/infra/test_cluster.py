@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
+import yaml
 
 from services.discovery import discover
 from tests.infra.conftest import Make
@@ -83,6 +86,41 @@ def test_a_delivery_that_the_platform_has_not_is_refused(terraform: Make, apart:
     done = terraform("cluster").try_plan("minimal", **given)
     assert done.returncode == 1
     assert "delivery must be what infra/terraform was applied with" in " ".join(done.stderr.split())
+
+
+def test_a_parts_secrets_are_files_in_its_pod_and_in_no_others(cluster: Plan, apart: Plan):
+    classes = {name: value["manifest"] for name, value in of(cluster, "kubernetes_manifest.secret").items()}
+    assert set(classes) == {"forge-token", "outbound-key"}
+    assert classes["forge-token"]["metadata"]["namespace"] == "kuznia"
+    assert classes["forge-token"]["spec"]["provider"] == "gke"
+    (told,) = json.loads(json.dumps(yaml.safe_load(classes["forge-token"]["spec"]["parameters"]["secrets"])))
+    assert told["path"] == "value"
+    assert (
+        told["resourceName"] == f"{apart['output.parts']['status']['secrets']['forge-token']}/versions/latest"
+    )
+    for name, value in of(cluster, "kubernetes_deployment_v1.part").items():
+        (pod,) = value["spec"][0]["template"][0]["spec"]
+        mounts = {m["mount_path"]: (m["name"], m["read_only"]) for m in pod["container"][0]["volume_mount"]}
+        found = {path: name for path, name in mounts.items() if path.startswith("/etc/")}
+        wanted = {"status": "forge-token", "outbound": "outbound-key"}.get(name)
+        assert found == ({f"/etc/kuznia/secrets/{wanted}": (f"secret-{wanted}", True)} if wanted else {})
+        volumes = {volume["name"]: volume["csi"] for volume in pod["volume"] if volume.get("csi")}
+        assert set(volumes) == ({f"secret-{wanted}"} if wanted else set())
+        for (csi,) in volumes.values():
+            assert csi["driver"] == "secrets-store-gke.csi.k8s.io"
+            assert csi["volume_attributes"] == {"secretProviderClass": wanted}
+
+
+def test_a_variable_may_name_the_file_of_a_secret(terraform: Make, apart: Plan):
+    given = {
+        "image": DIGEST,
+        "artifacts": "gs://b",
+        "environment": {"HF_TOKEN_PATH": "/etc/x"},
+        **taken(apart),
+    }
+    plan = terraform("cluster").plan("minimal", **given)
+    pod = of(plan, "kubernetes_deployment_v1.part")["training"]["spec"][0]["template"][0]["spec"][0]
+    assert {"HF_TOKEN_PATH", "KUZNIA_PROFILE"} <= {entry["name"] for entry in pod["container"][0]["env"]}
 
 
 def test_a_secret_in_the_environment_is_refused(terraform: Make, apart: Plan):

@@ -170,6 +170,18 @@ def test_all_that_a_tenants_pods_write_lies_where_they_may(apart: Plan):
             assert reached == (written if tenant == model.tenant else [])
 
 
+def test_a_pushed_services_secrets_are_files_and_no_variables(pushed: Plan):
+    for name, value in of(pushed, "google_cloud_run_v2_service.service").items():
+        (template,) = value["template"]
+        (container,) = template["containers"]
+        wanted = {"status": ["forge-token"], "outbound": ["outbound-key"]}.get(name, [])
+        mounts = [mount["mount_path"] for mount in container["volume_mounts"]]
+        assert mounts == ["/var/lib/kuznia", *(f"/etc/kuznia/secrets/{secret}" for secret in wanted)]
+        secrets = [volume["secret"][0] for volume in template["volumes"] if volume.get("secret")]
+        assert [secret["items"][0]["path"] for secret in secrets] == ["value"] * len(wanted)
+        assert not [entry["name"] for entry in container["env"] if entry.get("value_source")]
+
+
 def test_a_pod_says_what_pods_say(apart: Plan):
     said = {name for name, value in of(apart, "google_pubsub_topic_iam_member.tenant_says").items() if value}
     pods = {"training-progressed", "checkpoint-written", "training-finished", "evaluation-finished"}

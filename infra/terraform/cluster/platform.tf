@@ -220,6 +220,16 @@ resource "kubernetes_deployment_v1" "part" {
             name       = "tmp"
             mount_path = "/tmp"
           }
+
+          dynamic "volume_mount" {
+            for_each = var.parts[each.key].secrets
+
+            content {
+              name       = "secret-${replace(lower(volume_mount.key), "_", "-")}"
+              mount_path = "/etc/kuznia/secrets/${volume_mount.key}"
+              read_only  = true
+            }
+          }
         }
 
         dynamic "volume" {
@@ -242,6 +252,20 @@ resource "kubernetes_deployment_v1" "part" {
 
             empty_dir {
               size_limit = "1Gi"
+            }
+          }
+        }
+
+        dynamic "volume" {
+          for_each = var.parts[each.key].secrets
+
+          content {
+            name = "secret-${replace(lower(volume.key), "_", "-")}"
+
+            csi {
+              driver            = "secrets-store-gke.csi.k8s.io"
+              read_only         = true
+              volume_attributes = { secretProviderClass = kubernetes_manifest.secret[volume.key].manifest.metadata.name }
             }
           }
         }

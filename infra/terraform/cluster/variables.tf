@@ -62,6 +62,7 @@ variable "parts" {
   type = map(object({
     account  = string
     launches = bool
+    secrets  = optional(map(string), {})
   }))
 
   validation {
@@ -119,12 +120,12 @@ variable "home_gb" {
 }
 
 variable "environment" {
-  description = "More variables of every part, such as KUZNIA_MAX_ATTEMPTS. Never a secret: those are mounted."
+  description = "More variables of every part, such as KUZNIA_MAX_ATTEMPTS. Never a secret: those are mounted below /etc/kuznia/secrets, and a variable may name the file (HF_TOKEN_PATH)."
   type        = map(string)
   default     = {}
 
   validation {
-    condition     = alltrue([for name in keys(var.environment) : !can(regex("TOKEN|SECRET|PASSW|CREDENTIAL|API_?KEY|PRIVATE_?KEY", upper(name)))])
+    condition     = alltrue([for name in keys(var.environment) : !can(regex("TOKEN|SECRET|PASSW|CREDENTIAL|API_?KEY|PRIVATE_?KEY", upper(name))) || can(regex("_(PATH|FILE)$", upper(name)))])
     error_message = "A secret must not stand in environment: it would lie in state and in the pod's description."
   }
 }

@@ -81,7 +81,7 @@ def test_warm_and_cold_make_the_same_weights(tmp_path: Path, cache: Path, warm_h
         assert train(world, config, run_id=f"r-same-{name}") == 0
         (finished,) = world.said("training-finished")
         assert finished.data["runtime"]["start"] == name
-        loaded = manifests.load(world.artifacts, f"runs/r-same-{name}/final")
+        loaded = manifests.load(world.artifacts, f"tenants/{MODEL.tenant}/runs/r-same-{name}/final")
         assert loaded is not None
         digests.append({file.path: file.digest for file in loaded[0].files})
     assert digests[0] == digests[1]
@@ -195,8 +195,7 @@ def test_what_cannot_be_fetched_fails_at_once(world: PodWorld) -> None:
     document = world.training_document({**CONFIG, "model_name_or_path": "no/such-model"})
     assert perform(msgspec.convert(document, Document), 2, world.ports) == 1
     assert (
-        "base model no/such-model is not on this machine"
-        in world.said("training-finished")[1].data["cause"]
+        "base model no/such-model is not on this machine" in world.said("training-finished")[1].data["cause"]
     )
 
 
