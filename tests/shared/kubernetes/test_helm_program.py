@@ -95,20 +95,20 @@ def test_its_error_is_its_stderr(tmp_path: Path):
             "another helm is at work on this release",
         ),
         (
-            "values don't meet the specifications of the schema(s) in the following chart(s):\nllama-factory-api:\n"
-            "- at '/engine': value must be one of 'vllm', 'llamafactory'",
+            ("values don't meet the specifications of the schema(s) in the following chart(s):\nllama-factory-api:\n"
+            "- at '/engine': value must be one of 'vllm', 'llamafactory'"),
             Reject,
             "the chart's schema refuses the values",
         ),
         (
-            'unable to build kubernetes objects from release manifest: resource mapping not found for name: "a" '
-            'namespace: "t-api" from "": no matches for kind "PodMonitoring" in version "monitoring.googleapis.com/v1"',
+            ('unable to build kubernetes objects from release manifest: resource mapping not found for name: "a" '
+            'namespace: "t-api" from "": no matches for kind "PodMonitoring" in version "monitoring.googleapis.com/v1"'),
             Reject,
             "does not know a kind of object",
         ),
         (
-            'secrets is forbidden: User "system:serviceaccount:kuznia:deployment" cannot list resource "secrets" in '
-            'API group "" in the namespace "team-x-api"',
+            ('secrets is forbidden: User "system:serviceaccount:kuznia:deployment" cannot list resource "secrets" in '
+            'API group "" in the namespace "team-x-api"'),
             Reject,
             "the platform's account may not do this",
         ),
@@ -119,20 +119,20 @@ def test_its_error_is_its_stderr(tmp_path: Path):
         ),
         ('create: failed to create: namespaces "team-x-api" not found', Reject, "add the tenant"),
         (
-            'Service "a" in namespace "t-api" exists and cannot be imported into the current release: invalid '
-            "ownership metadata",
+            ('Service "a" in namespace "t-api" exists and cannot be imported into the current release: invalid '
+            "ownership metadata"),
             Reject,
             "belongs to somebody else",
         ),
         (
-            'conflict occurred while applying object t-api/a apps/v1, Kind=Deployment: Apply failed with 1 conflict: '
-            'conflict with "kubectl-edit" using apps/v1: .spec.replicas',
+            ('conflict occurred while applying object t-api/a apps/v1, Kind=Deployment: Apply failed with 1 conflict: '
+            'conflict with "kubectl-edit" using apps/v1: .spec.replicas'),
             Reject,
             "somebody else changed a field",
         ),
         (
-            'kubernetes cluster unreachable: Get "http://127.0.0.1:1/version": dial tcp 127.0.0.1:1: connect: '
-            "connection refused",
+            ('kubernetes cluster unreachable: Get "http://127.0.0.1:1/version": dial tcp 127.0.0.1:1: connect: '
+            "connection refused"),
             Retry,
             "the cluster cannot be reached",
         ),

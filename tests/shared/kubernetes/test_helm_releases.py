@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,95 +14,23 @@ from typing import Any
 import pytest
 
 from shared.errors import Reject, Retry, Unknown
-from shared.kubernetes.fake import http
 from shared.kubernetes.fake.core import Core
-from shared.kubernetes.fake.http import HttpFront
 from shared.kubernetes.fake.server import Answer, ApiServer, Request
-from shared.kubernetes.kinds import DEPLOYMENT, SECRET, SERVICE, Ref
-from shared.kubernetes.kinds import NAMESPACE as NAMESPACES
+from shared.kubernetes.kinds import SERVICE, Ref
 from shared.kubernetes.releases import helm as module
 from shared.kubernetes.releases.helm import HelmReleaser
 from shared.kubernetes.releases.program import Helm
-from shared.kubernetes.settings import KubernetesSettings
 from shared.ports.cluster import Workload
-from tests.shared.kubernetes import protobuf
-from tests.shared.kubernetes.releasing import KEY, NAME, NAMESPACE, Objects, keys, server, settings
+from tests.shared.kubernetes.helming import Cluster, NoOutputs, served
+from tests.shared.kubernetes.releasing import KEY, NAME, NAMESPACE, keys, server, settings
 
 pytestmark = pytest.mark.slow
 
 
-class NoOutputs:
-    def read(self, pod: dict[str, Any], container: str, *, previous: bool) -> str:
-        raise FileNotFoundError(container)
-
-
-class Counting:
-    """The API server, which tells what it was asked, and lets a test get in the way."""
-
-    def __init__(self, server: ApiServer) -> None:
-        self._server = server
-        self.writes: list[str] = []
-        self.before: Callable[[Request], Answer | None] = lambda _request: None
-
-    def handle(self, request: Request) -> Answer:
-        if request.method != "GET":
-            self.writes.append(f"{request.method} {request.path}")
-        return self.before(request) or self._server.handle(request)
-
-
-class FixedClock:
-    def __init__(self) -> None:
-        self.ahead = timedelta()
-
-    def now(self) -> datetime:
-        return datetime.now(UTC) + self.ahead
-
-
-class Cluster:
-    """A cluster with the tenant's namespace of servers, and a releaser to it."""
-
-    def __init__(self, helm: str) -> None:
-        self.core = Core(lambda: datetime.now(UTC))
-        self.api = Counting(ApiServer(self.core, NoOutputs()))
-        self.front = HttpFront(self.api, threading.Condition(threading.RLock()))  # type: ignore[arg-type]
-        self.front.start()
-        self.core.create(NAMESPACES, "", {"metadata": {"name": NAMESPACE}})
-        self.objects, self.clock, self.program = Objects(), FixedClock(), helm
-
-    def settings(self, **more: Any) -> KubernetesSettings:
-        return settings(url=self.front.url, **more)
-
-    def releaser(self, **more: Any) -> HelmReleaser:
-        chosen = self.settings(**more)
-        return HelmReleaser(chosen, keys(self.objects), self.clock, Helm(chosen, self.program))
-
-    def helm(self, *words: str) -> str:
-        command = [self.program, *words, "--namespace", NAMESPACE, "--kube-apiserver", self.front.url]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
-
-    def deployment(self) -> dict[str, Any] | None:
-        return self.core.find(Ref(DEPLOYMENT, NAMESPACE, NAME))
-
-    def revisions(self) -> list[str]:
-        """Status of each revision, oldest first."""
-        found = self.core.selected(SECRET, NAMESPACE, "owner=helm")
-        labels = [secret["metadata"]["labels"] for secret in found]
-        return [label["status"] for label in sorted(labels, key=lambda label: int(label["version"]))]
-
-
 @pytest.fixture
-def cluster(helm: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
-    plain = http._decoded
-
-    def decoded(raw: bytes, content_type: str) -> Any:
-        if content_type == protobuf.CONTENT_TYPE and raw.startswith(protobuf.MAGIC):
-            return protobuf.decoded(raw)
-        return plain(raw, content_type)
-
-    monkeypatch.setattr(http, "_decoded", decoded)
-    found = Cluster(helm)
-    yield found
-    found.front.close()
+def cluster(helm: str) -> Iterator[Cluster]:
+    with served(helm) as found:
+        yield found
 
 
 def test_installed_upgraded_and_taken_away(cluster: Cluster):
@@ -113,9 +40,10 @@ def test_installed_upgraded_and_taken_away(cluster: Cluster):
     assert made["spec"]["template"]["spec"]["serviceAccountName"] == "engine"
     assert cluster.core.find(Ref(SERVICE, NAMESPACE, NAME)) is not None
     assert [name for _, name in cluster.objects.held] == [f"{NAME}-key"]
-    cluster.api.writes.clear()
+    cluster.api.requests.clear()
     cluster.releaser().apply(server())
-    assert cluster.api.writes == [], "the same again changes nothing"
+    asked = {request.method for request in cluster.api.requests}
+    assert asked == {"GET"}, "the same again changes nothing"
 
     cluster.releaser(priority_class="serving").apply(server())
     upgraded = cluster.deployment()
