@@ -73,10 +73,17 @@ class ApiServer:
         verb = _verb(request, route)
         fault = self.faults.hit(verb, route.kind.plural, route.name)
         if fault in CODES:
-            raise Failure(int(fault), f"injected: {verb} of {route.kind.plural}", retry_after=fault == "429")
+            raise Failure(
+                int(fault), f"injected: {verb} of {route.kind.plural}", retry_after=int(fault == "429")
+            )
         if fault == "refused":
             return Answer(REFUSED)
-        answer = self._act(verb, request, route, fault)
+        try:
+            answer = self._act(verb, request, route, fault)
+        except Failure:
+            if fault == "lost":
+                return Answer(LOST)
+            raise
         return Answer(LOST) if fault == "lost" else answer
 
     def _act(self, verb: str, request: Request, route: Route, fault: Fault) -> Answer:
