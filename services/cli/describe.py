@@ -110,6 +110,10 @@ def _version(data: Data) -> str:
     return f"{data['model_id']}@{data['version']}"
 
 
+def _adapter(data: Data) -> str:
+    return f"{_version(data)} is to be loaded into {data['engine']}"
+
+
 _TELLERS: Mapping[str, Callable[[Data], str]] = {
     "push-received": _push,
     "config-committed": _committed,
@@ -117,6 +121,9 @@ _TELLERS: Mapping[str, Callable[[Data], str]] = {
     "training-progressed": _progressed,
     "training-finished": _finished,
     "checkpoint-written": _checkpoint,
+    "adapter-wanted": _adapter,
+    "adapter-dropped": lambda data: f"{data['release']} is not needed in {data['engine']} any more",
+    "engine-idle": lambda data: f"{data['engine']} has had nothing to carry for a while",
     "model-registered": lambda data: f"{_version(data['model'])} is TRAINED",
     "evaluation-finished": _evaluated,
     "model-validated": _validated,

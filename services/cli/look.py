@@ -16,6 +16,7 @@ from services.cli.common import (
 from shared import profiles
 from shared.errors import Reject
 from shared.local import LocalPorts
+from shared.operations.engines import server_of
 from shared.record import Record
 
 BRIEF_FIELDS = (
@@ -133,7 +134,9 @@ def _workload(ports: LocalPorts, name: str) -> str:
             raise Reject(
                 f"{record.name} was never deployed, so no engine has a log; `kuznia logs {record.data['run_id']}`"
             )
-        return str(release)
+        known = ports.store.load(f"releases/{record.data['model_id']}").data.get("versions", {})
+        version = known.get(record.data["version"], {})
+        return server_of(ports.store, version) if version.get("shared") else str(release)
     return name
 
 

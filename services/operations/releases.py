@@ -8,6 +8,7 @@ from typing import Any
 from shared.identity import content_digest
 from shared.lifecycle import approved
 from shared.operations.doctor import Finding, Patient
+from shared.operations.engines import server_of
 from shared.operations.reading import every_record
 from shared.podkit.manifests import NAME as MANIFEST
 from shared.record import Record
@@ -80,12 +81,13 @@ def engines(patient: Patient) -> Iterator[Finding]:
         return
     ready = {status.name for status in patient.workloads if status.phase == "ready"}
     for release, version in _live(patient):
-        if version.get("release") not in ready and _settled(patient, release):
+        server = server_of(patient.store, version)
+        if server not in ready and _settled(patient, release):
             yield Finding(
                 check="engines",
-                what=f"is live, but its engine {version.get('release')} is not ready",
+                what=f"is live, but its engine {server} is not ready",
                 where=f"{release.name}@{version['version']}",
-                mend=f"`kuznia logs {version.get('release')}`; `kuznia rollback {release.name}` lets the version"
+                mend=f"`kuznia logs {server}`; `kuznia rollback {release.name}` lets the version"
                 " before answer",
             )
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from shared.identity import workload_name
 from shared.operations.doctor import Finding, Patient
+from shared.operations.engines import server_of
 from shared.operations.reading import every_event, every_record
 from shared.ports.bus import Query
 from shared.ports.cluster import Status
@@ -72,7 +73,7 @@ def starts(patient: Patient) -> Iterator[Finding]:
     """A version that is starting has an engine on its way."""
     for release in every_record(patient.store, "releases"):
         for name, version in release.data.get("versions", {}).items():
-            engine = version.get("release", "")
+            engine = server_of(patient.store, version)
             if version.get("state") != "starting" or release.dead or not engine:
                 continue
             gone = _gone(patient, release, engine)
@@ -140,6 +141,9 @@ def _wanted(patient: Patient) -> set[str]:
     for release in every_record(patient.store, "releases"):
         names |= {version.get("release", "") for version in release.data.get("versions", {}).values()}
         names |= {i.arguments.get("release", "") for i in release.outbox if isinstance(i, Do)}
+    for engine in every_record(patient.store, "engines"):
+        names.add(engine.data.get("server", ""))
+        names |= {i.arguments.get("server", "") for i in engine.outbox if isinstance(i, Do)}
     return names
 
 

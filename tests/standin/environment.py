@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from shared.forge import environment, models
+from shared.forge import environment, models, vllm
 from tests.standin import weights
 
 MODEL = "standin/parrot"
@@ -28,6 +28,18 @@ def make(xdg_cache: Path) -> Path:
     stamp = environment.Stamp(versions=VERSIONS, needs_stub=False)
     (home / environment.STAMP).write_bytes(msgspec.json.encode(stamp))
     _base_model(cache / "models")
+    return cache
+
+
+def make_vllm(xdg_cache: Path) -> Path:
+    """The same in the place of vLLM's environment."""
+    cache = xdg_cache / "kuznia"
+    home = environment.folder(cache, vllm.PINS)
+    (home / "bin").mkdir(parents=True)
+    server = SCRIPT.with_name("vllm_server.py")
+    _script(home / "bin" / "python", f'exec "{sys.executable}" "{server}" "$@"')
+    stamp = vllm.Stamp(versions=dict.fromkeys(("python", "vllm", "torch", "transformers"), "standin"))
+    (home / environment.STAMP).write_bytes(msgspec.json.encode(stamp))
     return cache
 
 

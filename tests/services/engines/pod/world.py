@@ -91,10 +91,14 @@ class EngineWorld:
             "threads": 1,
             **more,
         }
+        address = self.free_address()
+        return self.pods.start(MODULE, document, attempt, KUZNIA_ADDRESS=address), address
+
+    @staticmethod
+    def free_address() -> str:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
-            address = f"127.0.0.1:{probe.getsockname()[1]}"
-        return self.pods.start(MODULE, document, attempt, KUZNIA_ADDRESS=address), address
+            return f"127.0.0.1:{probe.getsockname()[1]}"
 
     def said(self) -> list[Event]:
         """What the pod said, oldest first."""
