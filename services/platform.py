@@ -30,6 +30,7 @@ from shared.forge.environment import locate
 from shared.forge.warm import WarmServer, launch
 from shared.hosts.driver import Observer, unobserved
 from shared.settings import Settings
+from shared.storage.cleaning import Cleaner
 
 MISSED_SECONDS = 60.0
 REFRESH_SECONDS = 0.5
@@ -121,7 +122,9 @@ class Platform:
         return create_gateway(StoreDirectory(opened.store), self._settings, publish=opened.bus.publish)
 
     def _look_forever(self) -> None:
+        cleaner = Cleaner(self._opened.artifacts, self._opened.clock)
         while not self._stop.is_set():
+            cleaner.clean()
             try:
                 look(self._opened.store, self._opened.bus, self._opened.clock)
             except Retry as error:

@@ -20,6 +20,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import quote, urlsplit
@@ -119,6 +120,10 @@ class ArtifactoryRepository:
         while folder and not self._children(folder):
             self._delete(folder)
             folder = folder.rpartition("/")[0]
+
+    def sweep(self, now: datetime) -> int:  # noqa: ARG002 - other stores keep parts
+        """Nothing: a deploy is one request, and the server throws away what did not come whole."""
+        return 0
 
     def _delete(self, name: str) -> None:
         try:

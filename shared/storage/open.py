@@ -45,7 +45,8 @@ def _google(parts: SplitResult, url: str) -> Artifacts:
 
 def _s3(parts: SplitResult, url: str) -> Artifacts:
     module = _client(url, "shared.storage.s3", "s3")
-    return _remote(module.S3Bucket(_bucket(parts, url)), url, unquote(parts.path))
+    folder = unquote(parts.path).strip("/")
+    return _remote(module.S3Bucket(_bucket(parts, url), folder=folder), url, folder)
 
 
 def _artifactory(parts: SplitResult, url: str) -> Artifacts:

@@ -6,6 +6,7 @@ import errno
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote
@@ -48,6 +49,10 @@ class Transport(Protocol):
 
     def remove(self, prefix: str, names: Sequence[str]) -> None:
         """Remove these, which are all that lies below a folder, or the one file; absent is success."""
+        ...
+
+    def sweep(self, now: datetime) -> int:
+        """Remove what killed processes began to put more than a day ago; how many. Of theirs alone."""
         ...
 
 
@@ -131,6 +136,10 @@ class RemoteArtifacts:
         """See `Artifacts.delete`."""
         asked = paths.require_deletable(prefix)
         self._transport.remove(self._folder + asked, [self._folder + path for path in self.list(asked)])
+
+    def sweep(self, now: float) -> int:
+        """Remove unfinished uploads older than a day, left by killed processes; how many. now: Unix seconds."""
+        return self._transport.sweep(datetime.fromtimestamp(now, UTC))
 
     def uri(self, path: str) -> str:
         """`gs://…`, `s3://…`, `artifactory://…`."""

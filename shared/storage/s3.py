@@ -37,9 +37,10 @@ _RIGHTS = frozenset(
 class S3Bucket:
     """See `shared.storage.remote.Transport`."""
 
-    def __init__(self, name: str, large: int = LARGE, part: int = PART) -> None:
+    def __init__(self, name: str, large: int = LARGE, part: int = PART, folder: str = "") -> None:
         self._client = boto3.client("s3")
         self._bucket = name
+        self._folder = f"{folder.strip('/')}/".lstrip("/")
         self._transfer = TransferConfig(
             multipart_threshold=large, multipart_chunksize=part, max_concurrency=WORKERS
         )
@@ -103,8 +104,9 @@ class S3Bucket:
                 raise Retry(f"{prefix}: not all could be removed: {done['Errors'][0]}")
 
     def sweep(self, now: datetime) -> int:
-        """Abort part uploads older than a day, left by killed processes; how many."""
-        pages = self._client.get_paginator("list_multipart_uploads").paginate(Bucket=self._bucket)
+        """Abort part uploads into our folder older than a day, left by killed processes; how many."""
+        lister = self._client.get_paginator("list_multipart_uploads")
+        pages = lister.paginate(Bucket=self._bucket, Prefix=self._folder)
         with _talking("part uploads"):
             found = [upload for page in pages for upload in page.get("Uploads", ())]
             stale = [upload for upload in found if upload["Initiated"] < now - STALE]
