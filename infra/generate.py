@@ -24,11 +24,11 @@ CATALOG = ROOT / "infra" / "terraform" / "catalog.tf.json"
 INDEXES = ROOT / "infra" / "firestore.indexes.json"
 DELIVERY = ROOT / "shared" / "google" / "topics.py"
 
-# What pods say; nobody else of the services' side does, and a pod says nothing more.
+# What pods say; nobody else of the services' side does, and a pod says nothing more. The pod of an engine in
+# common speaks as the cluster's watch does, so it runs where the platform itself does, and never as a tenant's.
 POD_SAYS = {
     "training.pod": ("training-progressed", "checkpoint-written", "training-finished"),
     "validation.pod": ("evaluation-finished",),
-    "engines.pod": ("workload-changed",),
 }
 _WRITES = re.compile(r"\bartifacts\.(?:create|write|upload|delete)\b")
 _READS = re.compile(r"\bartifacts\.")
