@@ -1,6 +1,6 @@
 """Something that runs in the cluster changed its state.
 
-said by: the cluster's watch, engines (of an adapter whose engine ended), the pod of an engine (of its adapters)
+said by: the cluster's watch, engines (of adapters, under the releases' names)
 heard by: training, validation, deployment, engines · subject: the record it runs for
 """
 

@@ -51,8 +51,9 @@ def told(name: str, what: str) -> str:
 
 def test_every_event_of_the_design_is_there():
     assert set(definitions()) == {
-        "answers-judged", "budget-checked", "capacity-changed", "card-rendered", "checkpoint-written",
-        "config-committed", "deploy-requested", "deployment-failed", "evaluation-finished", "model-approved",
+        "adapter-dropped", "adapter-wanted", "answers-judged", "budget-checked", "capacity-changed",
+        "card-rendered", "checkpoint-written", "config-committed", "deploy-requested", "deployment-failed",
+        "engine-idle", "evaluation-finished", "model-approved",
         "model-deployed", "model-deprecated", "model-registered", "model-rejected", "model-validated",
         "model-wanted", "push-received", "quota-set", "release-due", "retry-requested", "rollback-requested",
         "rollout-moved", "rollout-requested", "traffic-measured", "training-finished", "training-progressed",
@@ -132,7 +133,7 @@ def _names(text: str) -> list[str]:
 def test_an_unknown_event_is_refused_naming_those_there_are():
     with pytest.raises(
         UnknownEventError,
-        match="no event is called 'model-dreamt'; there are answers-judged, card-rendered, ",
+        match="no event is called 'model-dreamt'; there are adapter-dropped, adapter-wanted, ",
     ):
         definition("model-dreamt")
     with pytest.raises(UnknownEventError, match="int is no event's payload"):

@@ -76,6 +76,7 @@ def test_rights_follow_from_what_effects_touch():
     services = generate.catalog()["locals"]["catalog_services"]
     assert {name for name, of in services.items() if of["launches"]} == {
         "deployment",
+        "engines",
         "training",
         "validation",
     }
