@@ -26,6 +26,7 @@ ROLE = "node"  # of the one replicated Job
 PORT = 29500  # torchrun's
 INDEX = "metadata.annotations['batch.kubernetes.io/job-completion-index']"
 RESTARTS = "metadata.labels['jobset.sigs.k8s.io/restart-attempt']"
+VERDICT = 2  # place of its rule among those for pods
 _SUFFIX = 6  # `-xxxxx`, which Kubernetes adds to the name of a pod
 
 
@@ -87,19 +88,26 @@ def ranks(workload: Workload, needs: Needs) -> list[Object]:
 
 
 def _failure_policy(workload: Workload) -> Object:
-    """What was taken away costs no restart; a verdict and a deadline are final; all else costs one."""
-    policy = {"onJobFailureReasons": ["PodFailurePolicy"]}
+    """A verdict and a deadline are final; what was taken away costs no restart; all else costs one.
+
+    The verdict comes first and is known by its rule: a JobSet too old for patterns drops them, and then rather
+    ends a run that was preempted than starts one for ever that would say the same again.
+    """
     return {
         "maxRestarts": workload.limits.restarts,
         "restartStrategy": "BlockingRecreate",  # the old ones are gone before the new ones look at the store
         "rules": [
             {
+                "name": "verdict",
+                "action": "FailJobSet",
+                "onJobFailureReasons": ["PodFailurePolicy"],
+                "onJobFailureMessagePatterns": [f"FailJob rule at index {VERDICT}$"],
+            },
+            {
                 "name": "preempted",
                 "action": "RestartJobSetAndIgnoreMaxRestarts",
-                **policy,
-                "onJobFailureMessagePatterns": ["DisruptionTarget", f"exit code {PREEMPTED} "],
+                "onJobFailureReasons": ["PodFailurePolicy"],
             },
-            {"name": "verdict", "action": "FailJobSet", **policy},
             {"name": "late", "action": "FailJobSet", "onJobFailureReasons": ["DeadlineExceeded"]},
         ],
     }

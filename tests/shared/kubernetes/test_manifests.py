@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
@@ -338,11 +339,17 @@ class TestJobSet:
         policy = self.manifest["spec"]["failurePolicy"]
         assert policy["maxRestarts"] == Limits().restarts
         assert [rule["action"] for rule in policy["rules"]] == [
-            "RestartJobSetAndIgnoreMaxRestarts", "FailJobSet", "FailJobSet",
+            "FailJobSet", "RestartJobSetAndIgnoreMaxRestarts", "FailJobSet",
         ]  # fmt: skip
         job = self.manifest["spec"]["replicatedJobs"][0]["template"]["spec"]
         assert job["backoffLimit"] == 0
-        assert [rule["action"] for rule in job["podFailurePolicy"]["rules"]] == ["FailJob"] * 3
+        rules = job["podFailurePolicy"]["rules"]
+        assert [rule["action"] for rule in rules] == ["FailJob"] * 3
+        (pattern,) = policy["rules"][0]["onJobFailureMessagePatterns"]
+        (final,) = [place for place, rule in enumerate(rules) if "NotIn" in str(rule)]
+        for place in range(3):  # the words of Kubernetes' Job controller
+            told = f"Container main for pod team-x/p failed with exit code 1 matching FailJob rule at index {place}"
+            assert bool(re.search(pattern, told)) is (place == final)
         assert job["activeDeadlineSeconds"] == 3600
 
     def test_a_name_that_is_too_long_for_its_pods_is_refused(self):
