@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from msgspec.structs import replace
 
@@ -112,6 +113,8 @@ class KubernetesCluster:
                 entry = self._ledger.read(name)
         else:
             raise Retry(f"workload {name!r} changes all the time", after=1)
+        with suppress(Conflict):  # the watch was quicker, and keeps it
+            entry = self._tender.keep(entry)
         self._maker.take_away(entry)
         self._look_at(name)
 

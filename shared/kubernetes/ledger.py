@@ -40,8 +40,8 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
     """made: its main object was there. attempt: number of the running or the next start. starts: uids of its pods
-    in order. collected: those whose output lies here whole. unsaid: events that wait to be published.
-    finished_at: Unix seconds.
+    in order. collected: those whose output lies here whole. doom: why its pod is being taken away.
+    unsaid: events that wait to be published. finished_at: Unix seconds.
     """
 
     phase: Literal["pending", "running", "ready", "succeeded", "failed"] = "pending"
@@ -53,6 +53,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     made: bool = False
     starts: tuple[str, ...] = ()
     collected: tuple[str, ...] = ()
+    doom: str = ""
     ending: Ending | None = None
     finished_at: float = 0
     unsaid: tuple[Event, ...] = ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from shared.errors import Conflict, Reject, Retry
-from shared.kubernetes.api import Api
+from shared.kubernetes.api import Api, Object
 from shared.kubernetes.kinds import DEPLOYMENT, SERVICE, Ref, ref_of
 from shared.kubernetes.ledger import Entry, Main
 from shared.kubernetes.manifests import manifests
@@ -48,9 +48,18 @@ class Maker:
         if entry.workload.kind == "server":
             self._releaser.stop(name, main.namespace)
         else:
-            self._api.delete(main.ref(name))
+            present = self._api.read(main.ref(name))
+            if present and self.owns(entry.workload, present):
+                self._api.delete(main.ref(name))
 
-    def _require_ours(self, workload: Workload, manifest: dict[str, object]) -> None:
+    def owns(self, workload: Workload, main: Object) -> bool:
+        """Whether this object was made of this workload. What has no digest is of a chart that writes none."""
+        annotations = main["metadata"].get("annotations") or {}
+        if workload.kind == "server" and DIGEST not in annotations:
+            return True
+        return bool(annotations.get(DIGEST) == spec_digest(workload))
+
+    def _require_ours(self, workload: Workload, manifest: Object) -> None:
         ref = ref_of(manifest)
         present = self._api.read(ref)
         if present is None or "deletionTimestamp" in present["metadata"]:
@@ -60,6 +69,11 @@ class Maker:
             raise Reject(
                 f"{ref} is there already, and is not this workload's: delete it, or use another name"
             )
+
+
+def foreign(ref: Ref) -> str:
+    """What is said where something else has the name."""
+    return f"{ref} is there already, and is not this workload's: delete it, or use another name"
 
 
 class PlainReleaser:

@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 from msgspec.structs import replace
 
 from events.envelope import Event
-from shared.errors import Conflict, Reject
+from shared.errors import Conflict, Reject, Retry
 from shared.kubernetes import view
 from shared.kubernetes.api import Api, Object
 from shared.kubernetes.causes import Cause
 from shared.kubernetes.kinds import EVENT, POD
 from shared.kubernetes.ledger import FINISHED, WORKLOAD, Ending, Entry, Ledger, Standing, closed
-from shared.kubernetes.making import Maker
+from shared.kubernetes.making import Maker, foreign
 from shared.kubernetes.manifests.pod import CONTAINER
 from shared.kubernetes.settings import KubernetesSettings
 from shared.kubernetes.view import View
@@ -68,7 +68,12 @@ class Tender:
             return self._end(entry, standing, seen)
         if seen.main is None:
             return self._without_main(entry, standing, seen)
-        standing = replace(standing, made=True)
+        if not standing.made and not self._maker.owns(entry.workload, seen.main):
+            self._never(entry, standing, foreign(entry.main.ref(entry.workload.name)))
+            return None
+        return self._follow(entry, replace(standing, made=True), seen)
+
+    def _follow(self, entry: Entry, standing: Standing, seen: View) -> float | None:
         found = view.cause(seen, self._clock.now())
         if found.phase == "pending":
             seen = View(main=seen.main, pods=seen.pods, events=self._events(entry, seen))
@@ -101,7 +106,7 @@ class Tender:
             exit_code=found.exit_code,
             since=self._clock.now().timestamp(),
         )
-        self._save(entry, replace(standing, ending=ending), seen)
+        self._save(entry, replace(standing, ending=ending), seen, whole=True)
         return 0.0
 
     def _end(self, entry: Entry, standing: Standing, seen: View) -> float | None:
@@ -139,13 +144,21 @@ class Tender:
         self._save(entry, replace(standing, ending=ending), seen)
         return 0.0
 
+    def _never(self, entry: Entry, standing: Standing, why: str) -> None:
+        """It cannot be made, or not under this name."""
+        cause = Cause(phase="failed", reason="Error", message=why)
+        over = view.finished(entry.workload, standing, cause, self._clock.now())
+        self._said(self._ledger.save(entry, over))
+
     # --- reading
 
     def _look(self, entry: Entry) -> View:
         name, namespace = entry.workload.name, entry.main.namespace
         main = self._api.read(entry.main.ref(name))
-        pods = self._api.list(POD, namespace, f"{WORKLOAD}={name}").items
-        return View(main=main, pods=view.in_order(pods, entry.standing.starts))
+        pods = self._api.list(POD, namespace, f"{WORKLOAD}={name}")
+        if main and view.is_older(pods.revision, main):
+            raise Retry(f"the pods of {name} were told as they were before its {entry.main.kind}", after=1)
+        return View(main=main, pods=view.in_order(pods.items, entry.standing.starts))
 
     def _events(self, entry: Entry, seen: View) -> Sequence[Object]:
         names = [
@@ -162,14 +175,19 @@ class Tender:
 
     # --- writing
 
-    def _save(self, entry: Entry, standing: Standing, seen: View) -> Entry:
-        """Raises Conflict."""
+    def keep(self, entry: Entry) -> Entry:
+        """Write down what its pods have written so far: they are about to be taken away. Raises Conflict."""
+        seen = self._look(entry)
+        return self._save(entry, view.with_starts(entry.standing, seen), seen, whole=True)
+
+    def _save(self, entry: Entry, standing: Standing, seen: View, *, whole: bool = False) -> Entry:
+        """With the output of pods that end. whole: of all of them. Raises Conflict."""
         logs: dict[int, str] = {}
         collected = list(standing.collected)
         for pod in seen.pods:
             uid = pod["metadata"]["uid"]
             over = view.is_over(pod)
-            if uid in collected or not (over or "deletionTimestamp" in pod["metadata"]):
+            if uid in collected or not (whole or over or "deletionTimestamp" in pod["metadata"]):
                 continue
             text = self.output(pod, view.number_of(pod, standing))
             number = standing.starts.index(uid) + 1

@@ -18,6 +18,7 @@ from shared.ports.cluster import Workload
 
 _RESTART = "jobset.sigs.k8s.io/restart-attempt"
 _STARTING = "Starting"
+_PREEMPTED = "Preempted"
 _DONE = frozenset({"Succeeded", "Failed"})
 
 
@@ -67,8 +68,10 @@ def followed(workload: Workload, standing: Standing, view: View, found: Cause, n
                 reason=before.reason,
                 message=before.message,
                 exit_code=None,
+                doom="",
             )
             standing = _saying(workload, running, now)
+    standing = _doomed(standing, view)
     if found.phase == "ready" and standing.phase == "running":
         return _saying(workload, replace(standing, phase="ready", reason="", message=""), now)
     if found.phase == "pending":
@@ -148,9 +151,27 @@ def _cause_before(standing: Standing, view: View, number: int) -> Cause:
     earlier = [pod for pod in view.pods if number_of(pod, standing) == number - 1 and is_over(pod)]
     if earlier:
         return of_pod(earlier[0], view.events)
+    if standing.doom:
+        return Cause(phase="failed", reason=_PREEMPTED, message=standing.doom)
     if standing.phase == "pending" and number > 1:
         return Cause(phase="failed", reason=standing.reason, message=standing.message)
     return Cause(phase="failed", reason="Vanished" if number > 1 else "")
+
+
+def _doomed(standing: Standing, view: View) -> Standing:
+    """A pod that is being taken away says why; it may be gone when the next one begins."""
+    for pod in view.pods:
+        for each in (pod.get("status") or {}).get("conditions") or ():
+            told = each.get("message") or each.get("reason") or ""
+            if (each["type"], each["status"]) == ("DisruptionTarget", "True") and not is_over(pod):
+                return replace(standing, doom=told)
+    return standing
+
+
+def is_older(revision: str, main: Object) -> bool:
+    """Whether a list was made before the object was written: both are numbers, or nobody can tell."""
+    written = str(main["metadata"].get("resourceVersion") or "")
+    return revision.isdigit() and written.isdigit() and int(revision) < int(written)
 
 
 def _pending(standing: Standing, view: View, found: Cause) -> Standing:

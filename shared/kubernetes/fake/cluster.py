@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from shared.kubernetes.fake.controllers.acting import conditioned, ended, ref, write_status
@@ -15,7 +15,7 @@ from shared.kubernetes.fake.controllers.jobsets import JobSets
 from shared.kubernetes.fake.controllers.kubelet import Kubelet
 from shared.kubernetes.fake.controllers.scheduler import Scheduler
 from shared.kubernetes.fake.controllers.workflows import Workflows
-from shared.kubernetes.fake.core import KEPT_CHANGES, Core, Deletion
+from shared.kubernetes.fake.core import KEPT_CHANGES, Core
 from shared.kubernetes.fake.objects import Object, find
 from shared.kubernetes.fake.runtime import Exit, Life, ModelRuntime, Runtime, key_of
 from shared.kubernetes.fake.server import ApiServer
@@ -102,14 +102,14 @@ class FakeCluster:
             return self.core.selected(POD, namespace, f"kuznia.dev/workload={workload}" if workload else "")
 
     def preempt(self, node: str, grace: int = 25) -> None:
-        """A spot machine is taken: its pods have the grace to end, and it is gone."""
+        """A spot machine is taken: its pods have the grace to end, and stay as failed ones; the node is gone."""
         with self.moved:
             self.core.remove(Ref(NODE, "", node))
             for pod in self._on(node):
                 self._disrupt(
                     pod, "TerminationByKubelet", "Pod was terminated in response to imminent node shutdown."
                 )
-                self.core.delete(ref(POD, pod), Deletion(grace=grace))
+                self.kubelet.shut_down(pod, self.core.now() + timedelta(seconds=grace))
 
     def lose(self, node: str) -> None:
         """A machine is gone without a word: its pods are given up."""

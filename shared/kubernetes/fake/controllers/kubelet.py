@@ -34,12 +34,18 @@ class Kubelet:
         self.bad_images: set[str] = set()
         self._told_to_end: set[str] = set()
         self._known: dict[str, Object] = {}
+        self._shutting: dict[str, datetime] = {}
+
+    def shut_down(self, pod: Object, until: datetime) -> None:
+        """Its machine goes away: it ends now, and is killed then."""
+        self._shutting[pod["metadata"]["uid"]] = until
 
     def step(self) -> None:
         """Look at each pod that has a node."""
         pods = {pod["metadata"]["uid"]: pod for pod in self._core.list(POD)}
         for uid in self._known.keys() - pods.keys():
             self._runtime.forget(self._known[uid])
+            self._shutting.pop(uid, None)
         self._known = pods
         for pod in pods.values():
             if pod["spec"].get("nodeName") and not ended(pod):
@@ -48,8 +54,9 @@ class Kubelet:
                 self._remove(pod)
 
     def _tend(self, pod: Object) -> None:
-        if "deletionTimestamp" in pod["metadata"]:
-            self._end(pod)
+        deadline = self._deadline(pod)
+        if deadline:
+            self._end(pod, deadline)
         status = dict(pod["status"])
         status.setdefault("podIP", self._runtime.address(pod))
         status.setdefault("podIPs", [{"ip": status["podIP"]}])
@@ -102,7 +109,7 @@ class Kubelet:
                 if ended_with
                 else self._probed(pod, container, one)
             )
-        if "deletionTimestamp" in pod["metadata"]:
+        if self._deadline(pod):
             return self._never_began(one)
         if "terminated" in one["state"]:
             return self._again(pod, container, one)
@@ -191,10 +198,15 @@ class Kubelet:
         )
         return seconds_since(self._core, one["lastState"]["terminated"]["finishedAt"]) < pause
 
-    def _end(self, pod: Object) -> None:
+    def _deadline(self, pod: Object) -> datetime | None:
+        """Until when it has to end, if it has to."""
+        at = pod["metadata"].get("deletionTimestamp")
+        return datetime.fromisoformat(at) if at else self._shutting.get(pod["metadata"]["uid"])
+
+    def _end(self, pod: Object, deadline: datetime) -> None:
         """SIGTERM once; SIGKILL after the grace."""
-        uid, metadata = pod["metadata"]["uid"], pod["metadata"]
-        late = self._core.now() >= datetime.fromisoformat(metadata["deletionTimestamp"])
+        uid = pod["metadata"]["uid"]
+        late = self._core.now() >= deadline
         for container in _all(pod):
             key = key_of(pod, container["name"])
             if late or uid not in self._told_to_end:
@@ -202,7 +214,8 @@ class Kubelet:
         self._told_to_end.add(uid)
 
     def _summed(self, pod: Object, status: Object, *, initialized: bool) -> Object:
-        phase = _phase(pod, status, initialized=initialized)
+        going = self._deadline(pod) is not None
+        phase = _phase(pod, status, initialized=initialized, going=going)
         status = {**status, "phase": phase}
         ready = phase == "Running" and all(one["ready"] for one in status["containerStatuses"])
         for kind, holds in (("Initialized", initialized), ("ContainersReady", ready), ("Ready", ready)):
@@ -227,16 +240,13 @@ def _waiting(reason: str, message: str) -> Mapping[str, Any]:
     return {"waiting": {"reason": reason, "message": message}}
 
 
-def _phase(pod: Object, status: Object, *, initialized: bool) -> str:
+def _phase(pod: Object, status: Object, *, initialized: bool, going: bool) -> str:
     never = pod["spec"]["restartPolicy"] == "Never"
     for one in status.get("initContainerStatuses") or ():
-        if find(one, ("state", "terminated", "exitCode")) and (
-            never or "deletionTimestamp" in pod["metadata"]
-        ):
+        if find(one, ("state", "terminated", "exitCode")) and (never or going):
             return "Failed"
     states = [one["state"] for one in status["containerStatuses"]]
     if all("terminated" in state for state in states):
-        going = "deletionTimestamp" in pod["metadata"]
         failed = any(state["terminated"]["exitCode"] for state in states)
         if failed and (never or going):
             return "Failed"
