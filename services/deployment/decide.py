@@ -89,6 +89,7 @@ def _registered(record: Record, registered: ModelRegistered, now: datetime) -> D
         "tenant": model.tenant,
         **facts_of(registered),
         "plan": msgspec.to_builtins(plan_of(deployment)),
+        **_size(deployment),
         "approval_needed": needed,
         "approvals": [],
     }
@@ -96,6 +97,12 @@ def _registered(record: Record, registered: ModelRegistered, now: datetime) -> D
     if not needed:
         release.start(model.version)
     return release.decision()
+
+
+def _size(deployment: dict[str, Any]) -> dict[str, Any]:
+    """How many engines of it a cluster runs, where model.yaml wants other than one."""
+    size = {"replicas": deployment.get("replicas", 1), "autoscaling": deployment.get("autoscaling")}
+    return {"size": size} if size != {"replicas": 1, "autoscaling": None} else {}
 
 
 def _known(release: Release, version: str) -> dict[str, Any]:

@@ -50,6 +50,8 @@ def _workload(do: Do, record: Record, ready_seconds: float) -> Workload:
         "cause": do.cause,
         "traceparent": do.traceparent,
     }
+    if size := version.get("size"):  # how many of it a cluster runs
+        document["deployment"] = size
     return Workload(
         name=release,
         service="deployment",

@@ -26,6 +26,7 @@ def filled(deployment: dict[str, Any]) -> dict[str, Any]:
 def deployment_faults(document: Document, manifest: Manifest) -> Iterator[Fault]:
     """Each with the line and what to write instead."""
     yield from _unread(document, manifest)
+    yield from _unmeasured(document, manifest)
     canary = manifest.deployment.canary
     if canary is None:
         return
@@ -62,3 +63,17 @@ def _unread(document: Document, manifest: Manifest) -> Iterator[Fault]:
     for key, unread, what, mend in lines:
         if unread and document.get("deployment", key) is not None:
             yield Fault(where=document.where("deployment", key), what=what, mend=mend)
+
+
+def _unmeasured(document: Document, manifest: Manifest) -> Iterator[Fault]:
+    """What only vLLM tells, asked of another engine."""
+    deployment = manifest.deployment
+    if deployment.autoscaling is None or deployment.engine == "vllm":
+        return
+    for key in ("requests_waiting", "kv_cache_usage"):
+        if getattr(deployment.autoscaling, key) is not None:
+            yield Fault(
+                where=document.where("deployment", "autoscaling", key),
+                what=f"is a measure of vLLM's, and engine is {deployment.engine}, which has no such",
+                mend="write `engine: vllm`, or cpu_percent in its place",
+            )

@@ -173,9 +173,31 @@ class Canary(Part):
     without_traffic: Literal["hold", "promote"] = Field(default="hold", examples=["without_traffic: promote"])
 
 
+class Autoscaling(Part):
+    """Where the cluster can add engines: it holds each of these averages where it should be, with as many as need be.
+
+    cpu_percent: of what an engine asks for. requests_waiting, kv_cache_usage (0 to 1): of vLLM, which alone tells.
+    """
+
+    min_replicas: int = Field(default=1, ge=1, le=1000, examples=["min_replicas: 1"])
+    max_replicas: int = Field(default=5, ge=1, le=1000, examples=["max_replicas: 5"])
+    cpu_percent: int | None = Field(default=None, ge=1, le=100, examples=["cpu_percent: 70"])
+    requests_waiting: int | None = Field(default=None, ge=1, le=10_000, examples=["requests_waiting: 4"])
+    kv_cache_usage: float | None = Field(
+        default=None, gt=0, le=1, allow_inf_nan=False, examples=["kv_cache_usage: 0.8"]
+    )
+
+    @model_validator(mode="after")
+    def _leaves_room(self) -> Autoscaling:
+        if self.min_replicas > self.max_replicas:
+            raise ValueError("has a min_replicas above its max_replicas")
+        return self
+
+
 class Deployment(Part):
     """approval `required`: a person lets each version out. HIGH_RISK forces it.
 
+    replicas, autoscaling: how many engines a cluster runs of it; on one machine it is always one.
     strategy: how a version takes over. keep_minutes: so long the replaced engine stands by for a way back
     (10 where the strategy is not replace). scale_to_zero_minutes: an engine that nobody asked for so long is
     stopped, 0 for never; cold_start_seconds: so long a request waits for it to come back.
@@ -183,6 +205,7 @@ class Deployment(Part):
 
     engine: Literal["llamafactory", "vllm"] = Field(default="llamafactory", examples=["engine: vllm"])
     replicas: int = Field(default=1, ge=1, le=1000, examples=["replicas: 2"])
+    autoscaling: Autoscaling | None = Field(default=None, examples=["autoscaling: {max_replicas: 5}"])
     approval: Literal["auto", "required"] = Field(default="auto", examples=["approval: required"])
     strategy: Literal["replace", "blue-green", "canary"] = Field(
         default="replace", examples=["strategy: canary"]

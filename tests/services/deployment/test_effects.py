@@ -38,6 +38,17 @@ def test_an_engine_is_asked_for_under_the_release_s_name(world: World):
     assert document["artifact"]["kind"] == "adapter"
     assert (document["template"], document["engine"]) == ("chatml", "llamafactory")
     assert workload.labels == {"tenant": "team-x", "model": MODEL_ID}
+    assert "deployment" not in document, "one is what every cluster runs, and an operator may say otherwise"
+
+
+def test_how_many_a_cluster_runs_of_it_goes_along(tmp_path: Path):
+    world = World(tmp_path, Pods(engine="slow"))
+    world.commit(committed(experiment(tmp_path, replicas="2\n  autoscaling: {max_replicas: 4}")))
+    world.pump()
+    release = world.store.load(f"releases/{MODEL_ID}").data["versions"]["1.0.0"]["release"]
+    asked = world.cluster.applied[release].document["deployment"]
+    assert asked["replicas"] == 2
+    assert (asked["autoscaling"]["min_replicas"], asked["autoscaling"]["max_replicas"]) == (1, 4)
 
 
 def test_asked_for_twice_it_is_there_once(world: World):

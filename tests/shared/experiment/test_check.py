@@ -45,10 +45,13 @@ def test_the_manifest_comes_with_its_defaults_as_json(make):
         "memory_gb": None,
         "disk_gb": None,
         "hours": None,
+        "budget_hours": None,
+        "priority": "normal",
     }
     assert manifest["deployment"] == {
         "engine": "llamafactory",
         "replicas": 1,
+        "autoscaling": None,
         "approval": "auto",
         "strategy": "replace",
         "keep_minutes": 0.0,

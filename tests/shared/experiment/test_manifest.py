@@ -87,6 +87,14 @@ BAD = [
     ({"resources": {"gpus": 1.5, "gpu": "nvidia-l4"}}, "resources.gpus: should be a whole number"),
     ({"resources": {"nodes": 0}}, "resources.nodes: is `0`: input should be greater than or equal to 1"),
     ({"deployment": {"engine": "vlm"}}, "deployment.engine: is `vlm`; write .* did you mean vllm"),
+    (
+        {"deployment": {"autoscaling": {"min_replicas": 3, "max_replicas": 2}}},
+        "deployment.autoscaling: has a min_replicas above its max_replicas",
+    ),
+    (
+        {"deployment": {"autoscaling": {"requests_waiting": 4}}},
+        "deployment.autoscaling.requests_waiting: is a measure of vLLM's, and engine is llamafactory",
+    ),
     ({"deployment": {"approval": "never"}}, "deployment.approval: is `never`; write 'auto' or 'required'"),
     (
         {"risk_class": "HIGH_RISK"},
