@@ -16,7 +16,10 @@ MODEL: dict[str, Any] = {
 }
 ADAPTER = merged(MODEL, {"model": {"kind": "adapter", "base": {"id": "org/base"}}})
 LLAMAFACTORY = merged(MODEL, {"engine": "llamafactory", "model": {"template": "chatml"}})
-NO_GPU = {"resources": {part: {"nvidia.com/gpu": None} for part in ("limits", "requests")}}
+NO_GPU = {
+    "image": {"repository": "vllm-cpu", "tag": "0.32.0"},
+    "resources": {part: {"nvidia.com/gpu": None} for part in ("limits", "requests")},
+}
 
 
 @pytest.fixture(scope="session")

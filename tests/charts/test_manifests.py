@@ -159,6 +159,15 @@ class TestPods:
         assert {one["key"] for one in spec["tolerations"]} == {"nvidia.com/gpu", "cloud.google.com/gke-spot"}
         assert "tolerations" not in pod(chart.one("llamafactory.yaml", "Deployment"))
 
+    def test_gpus_of_any_maker_count(self, chart: Chart):
+        limits = {part: {"nvidia.com/gpu": None, "amd.com/gpu": 2} for part in ("limits", "requests")}
+        serve = engine(chart.one(merged(MODEL, {"resources": limits}), "Deployment"))
+        assert "--tensor-parallel-size" in serve["args"]
+        assert "--enforce-eager" not in serve["args"]
+
+    def test_one_after_the_other_where_no_gpu_is_to_spare(self, chart: Chart):
+        assert chart.one("stream.yaml", "Deployment")["spec"]["strategy"] == {"type": "Recreate"}
+
     def test_what_it_is_told_anew_makes_new_pods(self, chart: Chart):
         other = merged(LLAMAFACTORY, {"model": {"generation": {"max_new_tokens": 9}}})
         sums = {

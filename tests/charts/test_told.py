@@ -22,7 +22,7 @@ from shared.kubernetes.settings import KubernetesSettings
 from shared.ports.cluster import Limits, Workload
 from tests import kubernetes_checks as checks
 from tests.charts.llama_factory_api import ADAPTER, EXAMPLES, LLAMAFACTORY, MODEL, NO_GPU, engine, environment
-from tests.charts.rendering import Chart, merged
+from tests.charts.rendering import ROOT, Chart, merged
 from tests.charts.rendering import Document as Manifest
 
 ADDRESS = "0.0.0.0:8000"
@@ -92,6 +92,13 @@ def test_the_environment_is_the_same(chart: Chart, values: dict[str, Any]):
     assert environment(serve).items() >= wanted.items()
 
 
+def test_the_images_are_of_the_pinned_versions(chart: Chart):
+    pins = (ROOT / "infra" / "pins" / "engine-gpu.txt").read_text(encoding="utf-8").split()
+    (version,) = [line.removeprefix("vllm==") for line in pins if line.startswith("vllm==")]
+    assert engine(chart.one(MODEL, "Deployment"))["image"] == f"vllm/vllm-openai:v{version}"
+    assert engine(chart.one(LLAMAFACTORY, "Deployment"))["image"] == "kuznia-engine:0.1.0"
+
+
 def test_hot_adapters_are_let_in_by_who_shows_the_key_from_inside(chart: Chart):
     own = environment(engine(chart.one("follow.yaml", "Deployment")))
     assert own["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] == "1"
@@ -111,7 +118,8 @@ def test_llamafactory_is_told_the_same(chart: Chart, more: dict[str, Any], gpus:
         values = merged(values, LOADED)
     sized = merged(values, _sized(gpus))
     serve = engine(chart.one(sized, "Deployment"))
-    assert (serve["command"], serve["args"]) == (["llamafactory-cli"], ["api", "/etc/kuznia/api.yaml"])
+    assert serve["command"] == ["python", "-m", "services.deployment.pod.cli"]
+    assert serve["args"] == ["api", "/etc/kuznia/api.yaml"]
     written = yaml.safe_load(chart.one(sized, "ConfigMap")["data"]["api.yaml"])
     assert written == told.config(said_by_the_pod(sized, gpus))
 

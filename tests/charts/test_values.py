@@ -170,12 +170,12 @@ CLASHES: list[tuple[str, dict[str, Any], list[str]]] = [
     (
         "GPUs that do not fit",
         merged(MODEL, {"resources": {"requests": {"nvidia.com/gpu": 2}}, "vllm": {"tensorParallelSize": 4}}),
-        ["vllm.tensorParallelSize is 4, and resources.limits has 1", "name different numbers of nvidia.com/gpu"],
+        ["vllm.tensorParallelSize is 4, and resources.limits has 1 GPUs", "name different numbers of nvidia.com/gpu"],
     ),
     (
         "a GPU's node without a GPU",
-        merged(merged(MODEL, NO_GPU), {"gpu": {"accelerator": "nvidia-l4"}}),
-        ["gpu.accelerator is set, and resources.limits has no nvidia.com/gpu"],
+        merged(merged(merged(MODEL, NO_GPU), {"image": {"repository": ""}}), {"gpu": {"accelerator": "nvidia-l4"}}),
+        ["gpu.accelerator is set, and resources.limits has no GPU", "vllm/vllm-openai needs one: name an image"],
     ),
     (
         "from zero without a word",

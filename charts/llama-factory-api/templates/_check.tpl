@@ -102,13 +102,18 @@ vllm.tensorParallelSize is set, and engine is llamafactory
 {{- end }}
 {{- end }}
 {{- if gt (.Values.vllm.tensorParallelSize | int) (max 1 $gpus | int) }}
-vllm.tensorParallelSize is {{ .Values.vllm.tensorParallelSize }}, and resources.limits has {{ $gpus }} of nvidia.com/gpu
+vllm.tensorParallelSize is {{ .Values.vllm.tensorParallelSize }}, and resources.limits has {{ $gpus }} GPUs
 {{- end }}
-{{- if ne $gpus (index (default dict .Values.resources.requests) "nvidia.com/gpu" | default $gpus | int) }}
-resources.requests and resources.limits name different numbers of nvidia.com/gpu: GPUs cannot be shared, write the same
+{{- range $name, $value := .Values.resources.requests }}
+{{- if and (hasSuffix "/gpu" $name) (ne (int $value) (index (default dict $.Values.resources.limits) $name | int)) }}
+resources.requests and resources.limits name different numbers of {{ $name }}: GPUs cannot be shared, write the same
 {{- end }}
-{{- if and (not $gpus) (or .Values.gpu.accelerator) }}
-gpu.accelerator is set, and resources.limits has no nvidia.com/gpu: the pod would take a GPU's node and not its GPU
+{{- end }}
+{{- if and (eq .Values.engine "vllm") (not $gpus) (not .Values.image.repository) }}
+resources.limits has no GPU, and vllm/vllm-openai needs one: name an image of vLLM for CPUs (image.repository), or use engine: llamafactory
+{{- end }}
+{{- if and (not $gpus) .Values.gpu.accelerator }}
+gpu.accelerator is set, and resources.limits has no GPU: the pod would take a GPU's node and not its GPU
 {{- end }}
 {{- if and .Values.vllm.hotLoad (not .Values.apiKey.secretName) }}
 vllm.hotLoad is on, and apiKey.secretName is empty: the gate would let nobody load one; set a key

@@ -87,7 +87,7 @@
 {{- define "llama-factory-api.variables" -}}
 {{- $hub := include "llama-factory-api.hub" . -}}
 {{- /* A user without an entry in passwd has no name and no home of its own. */ -}}
-{{- $plain := dict "HOME" "/tmp" "USER" "kuznia" "XDG_CACHE_HOME" "/tmp/cache" "HF_HOME" (ternary "/models/huggingface" "/tmp/huggingface" (ne $hub "")) -}}
+{{- $plain := dict "HOME" "/tmp" "USER" "kuznia" "HF_HOME" (ternary "/models/huggingface" "/tmp/huggingface" (ne $hub "")) -}}
 {{- $plain = merge $plain (dict "TORCHINDUCTOR_CACHE_DIR" "/tmp/inductor" "TRITON_CACHE_DIR" "/tmp/triton" "TOKENIZERS_PARALLELISM" "false" "DO_NOT_TRACK" "1") -}}
 {{- if not $hub -}}
 {{- $plain = merge $plain (dict "HF_HUB_OFFLINE" "1" "TRANSFORMERS_OFFLINE" "1") -}}
@@ -96,7 +96,7 @@
 {{- $plain = merge $plain (dict "HF_ENDPOINT" .) -}}
 {{- end -}}
 {{- if eq .Values.engine "vllm" -}}
-{{- $plain = merge $plain (dict "VLLM_NO_USAGE_STATS" "1" "VLLM_CACHE_ROOT" "/tmp/vllm" "VLLM_CONFIG_ROOT" "/tmp/vllm") -}}
+{{- $plain = merge $plain (dict "XDG_CACHE_HOME" "/tmp/cache" "VLLM_NO_USAGE_STATS" "1" "VLLM_CACHE_ROOT" "/tmp/vllm" "VLLM_CONFIG_ROOT" "/tmp/vllm") -}}
 {{- $plain = merge $plain (dict "PYTHONPATH" "/etc/kuznia/python") -}}
 {{- if .Values.vllm.hotLoad -}}
 {{- $plain = merge $plain (dict "VLLM_ALLOW_RUNTIME_LORA_UPDATING" "1") -}}

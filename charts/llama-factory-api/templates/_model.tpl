@@ -1,5 +1,12 @@
+{{- /* How many of any maker the engine has. */ -}}
 {{- define "llama-factory-api.gpus" -}}
-{{- index (default dict .Values.resources.limits) "nvidia.com/gpu" | default 0 | int -}}
+{{- $count := 0 -}}
+{{- range $name, $value := .Values.resources.limits -}}
+{{- if hasSuffix "/gpu" $name -}}
+{{- $count = add $count (int $value) -}}
+{{- end -}}
+{{- end -}}
+{{- $count -}}
 {{- end -}}
 
 {{- define "llama-factory-api.loader" -}}
