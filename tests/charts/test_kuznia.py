@@ -273,6 +273,18 @@ class TestAccounts:
         hard = of(documents, "ResourceQuota", "tenant", "orlik")["spec"]["hard"]
         assert (hard["requests.nvidia.com/gpu"], hard["pods"]) == ("8", "50")
 
+    def test_argos_own_container_has_an_account(self, chart: Chart):
+        documents = chart.documents(merged(BARE, {"training": {"orchestrator": "argo"}}))
+        of(documents, "ServiceAccount", "executor", "acme")
+        resources = {
+            resource
+            for rule in of(documents, "Role", "executor", "acme")["rules"]
+            for resource in rule["resources"]
+        }
+        assert resources == {"workflowtaskresults", "jobsets"}
+        token = of(documents, "Secret", "executor.service-account-token", "acme")
+        assert "data" not in token, "Kubernetes fills it in"
+
     def test_namespaces_of_others_are_left_alone(self, chart: Chart):
         assert "Namespace" not in chart.kinds("push.yaml")
         assert {"acme", "acme-api"} <= {

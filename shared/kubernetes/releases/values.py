@@ -137,7 +137,7 @@ def _facts(workload: Workload) -> dict[str, Any]:
         "template": document.get("template", ""),
     }
     if artifact["kind"] == "adapter":
-        model["base"] = {"id": document["base_model"]}
+        model["base"] = {"id": document["base_model"], "revision": artifact.get("base_revision", "")}
     return {
         "fullnameOverride": workload.name,
         "engine": document["engine"],

@@ -64,6 +64,13 @@ def test_the_chart_makes_a_right_server_of_them(helm: str, kind: str, engine: st
     assert KEY not in json.dumps(documents)
 
 
+def test_the_base_is_that_which_it_was_trained_on(helm: str):
+    commit = "b" * 40
+    artifact = server().document["artifact"] | {"base_revision": commit}
+    engine = of_kind(rendered(helm, server(artifact=artifact)), "Deployment")
+    assert commit in json.dumps(engine["spec"]["template"])
+
+
 def test_the_watch_finds_it_by_its_labels(helm: str):
     workload = server()
     found = of_kind(rendered(helm, workload), "Deployment")
@@ -104,6 +111,7 @@ def test_an_operators_values_go_before_the_settings_and_behind_the_registry(helm
     assert values["model"]["id"] == MODEL
     assert values["model"]["base"] == {
         "id": "HuggingFaceTB/SmolLM2-135M-Instruct",
+        "revision": "",
         "load": "fuse",
         "artifactPath": "gs://acme-kuznia/base",
     }
