@@ -7,6 +7,7 @@ once, with an error).
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -98,9 +99,23 @@ class Handler(BaseHTTPRequestHandler):
         if asked["model"] not in self.server.models:
             self._json(404, {"error": {"message": f"The model `{asked['model']}` does not exist."}})
             return
-        message = {"role": "assistant", "content": f"by {Path(self.server.models[asked['model']]).name}"}
-        choice = {"index": 0, "finish_reason": "stop", "message": message}
-        self._json(200, {"object": "chat.completion", "model": asked["model"], "choices": [choice]})
+        message = {"role": "assistant", "content": self._says(Path(self.server.models[asked["model"]]))}
+        choice = {"index": 0, "finish_reason": "stop", "delta" if asked.get("stream") else "message": message}
+        answer = {"object": "chat.completion", "model": asked["model"], "choices": [choice]}
+        if not asked.get("stream"):
+            self._json(200, answer)
+            return
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream; charset=utf-8")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        self.close_connection = True
+        self.wfile.write(b"data: " + json.dumps(answer).encode() + b"\n\ndata: [DONE]\n\n")
+
+    def _says(self, folder: Path) -> str:
+        """Which weights it is made of: two adapters never answer alike."""
+        digest = hashlib.sha256((folder / "adapter_model.safetensors").read_bytes()).hexdigest()
+        return f"weights {digest[:12]}, port {self.server.server_address[1]}"
 
     def _json(self, status: int, document: Any) -> None:
         body = json.dumps(document).encode()
