@@ -322,6 +322,18 @@ def test_an_idle_host_ends_long_before_its_wait_does(house: House):
     assert not closing.is_alive()
 
 
+def no_more_is_lent(bus: Any) -> threading.Event:
+    """Set once the bus was told so: only then is it sure that what is said stays."""
+    told, stop_leasing = threading.Event(), bus.stop_leasing
+
+    def stop() -> None:
+        stop_leasing()
+        told.set()
+
+    bus.stop_leasing = stop
+    return told
+
+
 def test_closing_waits_for_what_is_in_hand_and_lends_no_more(house: House):
     begun, go_on = threading.Event(), threading.Event()
 
@@ -333,9 +345,10 @@ def test_closing_waits_for_what_is_in_hand_and_lends_no_more(house: House):
     host = house.start()
     house.say("one")
     assert begun.wait(PATIENCE)
+    stopped = no_more_is_lent(house.local.bus)
     closing = threading.Thread(target=host.close)
     closing.start()
-    assert soon(host._stop.is_set)
+    assert stopped.wait(PATIENCE)
     house.say("two")
     assert closing.is_alive()
     go_on.set()

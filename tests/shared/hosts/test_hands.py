@@ -220,9 +220,16 @@ def test_closed_it_first_does_what_is_in_hand(house: House):
     house.makes = makes
     started(house, ["slow!"])
     assert begun.wait(PATIENCE)
+    stopped, stop_leasing = threading.Event(), house.local.bus.stop_leasing
+
+    def stop() -> None:  # only then is it sure that what is said stays
+        stop_leasing()
+        stopped.set()
+
+    house.local.bus.stop_leasing = stop
     closing = threading.Thread(target=house.host.close)
     closing.start()
-    assert soon(house.host._stop.is_set)
+    assert stopped.wait(PATIENCE)
     house.say("late")
     go_on.set()
     closing.join(PATIENCE)
