@@ -77,7 +77,7 @@ class Chain:
 
     def _stopped(self) -> bool:
         """Whether that is still so: a failed run may have been tried again since."""
-        return self._store.load(f"runs/{self._run_id}").status not in ("TRAINING", "SUCCEEDED")
+        return self._store.load(f"runs/{self._run_id}").status not in ("QUEUED", "TRAINING", "SUCCEEDED")
 
     def _waits_for_a_person(self) -> bool:
         data = self._store.load(f"models/{self.version}").data

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
 import click
 
 from services.cli.common import (
@@ -13,6 +17,7 @@ from services.cli.common import (
     print_table,
     when,
 )
+from services.training.usage import spent_hours
 from shared import profiles
 from shared.errors import Reject
 from shared.local import LocalPorts
@@ -44,12 +49,12 @@ def runs(as_json: bool) -> None:
     """List training runs, newest first."""
     with installation() as (_, ports):
         found = sorted(ports.store.list("runs"), key=_created, reverse=True)
+        now = ports.clock.now()
     if as_json:
-        print_json([_plain(record) for record in found])
+        print_json([{**_plain(run), "gpu_hours": spent_hours(run.data, now)} for run in found])
         return
-    print_table(
-        "runs", ("run", "status", "model", "step", "loss", "started", "cause"), [_run_row(r) for r in found]
-    )
+    columns = ("run", "status", "model", "step", "loss", "hours", "started", "cause")
+    print_table("runs", columns, [_run_row(run, now) for run in found])
 
 
 @click.command()
@@ -140,7 +145,7 @@ def _workload(ports: LocalPorts, name: str) -> str:
     return name
 
 
-def _run_row(record: Record) -> tuple[object, ...]:
+def _run_row(record: Record, now: datetime) -> tuple[object, ...]:
     data, progress = record.data, record.data.get("progress", {})
     model = data.get("model")
     loss = progress.get("loss")
@@ -150,9 +155,15 @@ def _run_row(record: Record) -> tuple[object, ...]:
         f"{model['model_id']}@{model['version']}" if model else data["source"]["experiment"],
         f"{progress['step']}/{progress['total_steps']}" if progress.get("total_steps") else "",
         f"{loss:.4f}" if loss is not None else "",
+        f"{spent_hours(data, now):.2f}" if data.get("attempts") else "",
         when(record.created_at),
-        str((record.dead.cause if record.dead else data.get("cause")) or "").split("\n", 1)[0],
+        str((record.dead.cause if record.dead else data.get("cause")) or _waits(data)).split("\n", 1)[0],
     )
+
+
+def _waits(data: Mapping[str, Any]) -> str:
+    place = data.get("queue") or {}
+    return f"{place['place']} of {place['waiting']} waiting: {place['why']}" if place else ""
 
 
 def _plain(record: Record) -> dict[str, object]:

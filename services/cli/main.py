@@ -44,6 +44,7 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {
     },
     "Decide": {
         "retry": "operate",
+        "quota": "quota",
         "approve": "operate",
         "reject": "operate",
         "rollback": "operate",

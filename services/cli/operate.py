@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import click
 
 from events.model_approved import ModelApproved
@@ -11,6 +13,7 @@ from events.retry_requested import RetryRequested
 from events.rollback_requested import RollbackRequested
 from services.cli.common import find_run, find_version, installation, person, say, up_or_later
 from services.deployment.versions import gates_open
+from services.training.usage import spent_hours, used_up
 from shared.errors import Reject
 from shared.local import LocalPorts
 from shared.record import Record
@@ -19,7 +22,12 @@ from shared.record import Record
 @click.command()
 @click.argument("run")
 @click.option("--reason", default="", help="Why.")
-def retry(run: str, reason: str) -> None:
+@click.option(
+    "--budget-hours",
+    type=click.FloatRange(min=0, min_open=True),
+    help="GPU hours of the run from now on, with those that it has used.",
+)
+def retry(run: str, reason: str, budget_hours: float | None) -> None:
     """Try a failed RUN again, from its newest complete checkpoint.
 
     A push of the same content is the same run and starts nothing; a config with faults has to be changed.
@@ -28,7 +36,9 @@ def retry(run: str, reason: str) -> None:
         record = find_run(ports, run)
         if record.status != "FAILED":
             raise Reject(f"{record.name} is {record.status}; only a FAILED run can be tried again")
-        say(ports, RetryRequested(run_id=record.name, by=person(), reason=reason), record.key)
+        _refuse_exhausted(record, budget_hours, ports.clock.now())
+        request = RetryRequested(run_id=record.name, by=person(), reason=reason, budget_hours=budget_hours)
+        say(ports, request, record.key)
         click.echo(f"trying {record.name} again{up_or_later(settings)}")
 
 
@@ -84,6 +94,12 @@ def deprecate(model: str, reason: str) -> None:
         )
         say(ports, word, record.key)
         click.echo(f"deprecated {record.name}{up_or_later(settings)}")
+
+
+def _refuse_exhausted(record: Record, budget_hours: float | None, now: datetime) -> None:
+    budget, spent = budget_hours or record.data.get("budget_hours"), spent_hours(record.data, now)
+    if budget is not None and spent >= budget:
+        raise Reject(used_up(record.name, spent, budget))
 
 
 def _carded(ports: LocalPorts, model: str) -> Record:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
-from services.operations import releases, work
+from services.operations import queue, releases, work
 from shared.operations.doctor import DEEP, GENERAL, Check, Patient, examine, metrics
 
 USUAL: Mapping[str, Check] = {
@@ -13,6 +13,7 @@ USUAL: Mapping[str, Check] = {
     "pushes": work.pushes,
     "commits": work.commits,
     "runs": work.runs,
+    "slots": queue.slots,
     "evaluations": work.evaluations,
     "starts": work.starts,
     "orphans": work.orphans,

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from events.budget_checked import BudgetChecked
 from events.training_finished import TrainingFinished
 from services.training.slots import ENDS, Slots
-from services.training.usage import HOUR, hours, used_up
+from services.training.usage import HOUR, spent_hours, used_up
 from shared.errors import Retry
 from shared.ports.cluster import Cluster
 from shared.record import Record
@@ -29,7 +29,7 @@ def check(ports: Ports, run: Record, *, patient: bool) -> list[Speech]:
     over = ""
     budget = run.data.get("budget_hours")
     if budget is not None:
-        spent = hours(run.data.get("attempts", []), gpus, now)
+        spent = spent_hours(run.data, now)
         over = used_up(run.name, spent, budget) if spent >= budget else ""
         waits.append((budget - spent) * HOUR / gpus)
     tenant = run.data["model"]["tenant"]

@@ -21,7 +21,7 @@ from events.training_progressed import TrainingProgressed
 from events.training_queued import TrainingQueued
 from events.training_started import TrainingStarted
 from events.workload_changed import WorkloadChanged
-from services.training.usage import began, ended, hours, used_up, weight
+from services.training.usage import began, ended, spent_hours, used_up, weight
 from shared.errors import Retry
 from shared.experiment.check import Checked, check
 from shared.identity import model_id, workload_name
@@ -218,7 +218,7 @@ def _finished(record: Record, finished: TrainingFinished, heard: Heard) -> Decis
             {"attempt": finished.attempt, "at": heard.now.isoformat()},
         ]
         attempts = ended(record.data.get("attempts", []), heard.event.time)
-        data = {**record.data, "preemptions": preemptions, "attempts": attempts}
+        data = _accounted({**record.data, "preemptions": preemptions, "attempts": attempts}, heard)
         return Decision(status=record.status, data=data)
     told = {"metrics": finished.metrics, "runtime": finished.runtime}
     status = "SUCCEEDED" if finished.outcome == "succeeded" else "FAILED"
@@ -260,9 +260,12 @@ def _ended(
         "attempts": ended(data.get("attempts", []), heard.event.time),
         "finished_at": heard.now.isoformat(),
     }
-    return Decision(
-        status=status, data={**data, **over}, says=says, wishes=(Wish("give-back", {"job": data["job"]}),)
-    )
+    back = Wish("give-back", {"job": data["job"]})
+    return Decision(status=status, data=_accounted({**data, **over}, heard), says=says, wishes=(back,))
+
+
+def _accounted(data: dict[str, Any], heard: Heard) -> dict[str, Any]:
+    return {**data, "gpu_hours": spent_hours(data, heard.now)}
 
 
 def _retried(record: Record, request: RetryRequested, heard: Heard) -> Decision | None:
@@ -270,7 +273,7 @@ def _retried(record: Record, request: RetryRequested, heard: Heard) -> Decision 
     if record.status != "FAILED":
         return None
     budget = request.budget_hours or record.data.get("budget_hours")
-    spent = hours(record.data.get("attempts", []), record.data.get("gpus", 1), heard.now)
+    spent = spent_hours(record.data, heard.now)
     if budget is not None and spent >= budget:
         return Decision(status="FAILED", data={**record.data, "cause": used_up(record.name, spent, budget)})
     retries = [

@@ -37,6 +37,11 @@ def hours(attempts: Sequence[Attempt], gpus: int, now: datetime, job: str = "") 
     return sum((end - begin).total_seconds() for begin, end in spans) / HOUR * gpus
 
 
+def spent_hours(run: Mapping[str, Any], now: datetime) -> float:
+    """GPU hours of a run's record, up to now."""
+    return hours(run.get("attempts", []), run.get("gpus", 1), now)
+
+
 def by_month(attempts: Sequence[Attempt], gpus: int, now: datetime, job: str) -> dict[str, float]:
     """Month (`2026-11`, UTC) -> GPU hours of a job's attempts that fell into it."""
     found: dict[str, float] = {}

@@ -173,7 +173,7 @@ MUTANTS: tuple[Mutant, ...] = (
         f"{TRAINING}:_workload", "if record.status", "if True or record.status")),
     # --- slots
     mutant("slot not given back", "a run that has ended keeps its slot", (
-        f"{TRAINING}:_ended", 'wishes=(Wish("give-back", {"job": data["job"]}),)', "wishes=()")),
+        f"{TRAINING}:_ended", "wishes=(back,)", "wishes=()")),
     mutant("slot given back without a word", "a free slot is offered to nobody", (
         "services.training.effects:effects", 'return _offers(ready, f"{record.name} has ended")', "return []")),
     mutant("slot not asked for", "a run is started whoever else trains", (

@@ -26,12 +26,14 @@ LAST_EVENTS, LOOKED_AT = 15, 400
 DEAD_SHOWN = 5
 LOG_LINES = 60
 CHATTER = "training-progressed"
+UNDER_WAY = frozenset({"QUEUED", "TRAINING"})
 
 
 def overview(ports: ConsolePorts, after: str) -> Context:
     """Models, runs, the last events, dead letters."""
     page = list_models(ports, ModelQuery(after=after, limit=200))
     running = list_runs(ports, RunQuery(status="TRAINING", limit=50)).items
+    waiting = list_runs(ports, RunQuery(status="QUEUED", limit=50)).items
     groups = [(name, list(group)) for name, group in groupby(page.items, key=lambda entry: entry.model_id)]
     dead = ports.bus.dead_letters(1000)
     return {
@@ -39,11 +41,12 @@ def overview(ports: ConsolePorts, after: str) -> Context:
         "live_count": sum(entry.live for entry in page.items),
         "next": page.next,
         "running": running,
-        "recent": [run for run in recent_runs(ports) if run.status != "TRAINING"],
+        "waiting": sorted(waiting, key=lambda run: run.queue.place if run.queue else 0),
+        "recent": [run for run in recent_runs(ports) if run.status not in UNDER_WAY],
         "events": _last_events(ports),
         "dead": list_dead(ports, DeadQuery(limit=DEAD_SHOWN)).items,
         "dead_count": len(dead),
-        "refresh": LIVE_SECONDS if running else QUIET_SECONDS,
+        "refresh": LIVE_SECONDS if running or waiting else QUIET_SECONDS,
     }
 
 
@@ -78,7 +81,7 @@ def run(ports: ConsolePorts, run_id: str) -> Context:
         "chart": loss_chart(detail.losses),
         "log": log,
         "history": [logged for logged in reversed(history) if CHATTER not in logged.event.type],
-        "refresh": LIVE_SECONDS if detail.status == "TRAINING" else 0,
+        "refresh": LIVE_SECONDS if detail.status in UNDER_WAY else 0,
     }
 
 

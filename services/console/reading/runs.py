@@ -69,6 +69,7 @@ def told_run(record: Record) -> Run:
 def _flat(record: Record) -> dict[str, Any]:
     model, source = record.data.get("model") or {}, record.data.get("source") or {}
     own = {"run_id": record.name, "cause": record.data.get("cause") or ""}
+    own["queue"] = record.data.get("queue") or None
     names = {name: model.get(name, "") for name in ("model_id", "version", "tenant")}
     places = ("repository", "experiment", "commit", "branch", "author", "tree")
     return {**own, **names, **{name: source.get(name, "") for name in places}}

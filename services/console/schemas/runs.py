@@ -37,6 +37,15 @@ class Progress(Told):
     at: datetime | None = None
 
 
+class Queue(Told):
+    """Where it waits for a slot. place: 1 is next, of `waiting`."""
+
+    place: int
+    waiting: int
+    why: str = ""
+    at: datetime | None = None
+
+
 class Run(Told):
     """One run: what it trains, from which commit, and how it goes."""
 
@@ -51,6 +60,10 @@ class Run(Told):
     branch: str = ""
     author: str = ""
     progress: Progress | None = None
+    queue: Queue | None = Field(default=None, description="While it is QUEUED and had to wait.")
+    gpu_hours: float = Field(
+        default=0, description="Of attempts that have ended; plain hours where it has no GPU."
+    )
     cause: str = Field(default="", description="What went wrong and how to mend it; empty where nothing did.")
     started_at: datetime | None = None
     finished_at: datetime | None = None
