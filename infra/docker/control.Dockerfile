@@ -2,6 +2,10 @@
 #   docker build -f infra/docker/control.Dockerfile -t kuznia-control:0.1.0 .
 # A release names its base by digest: --build-arg PYTHON_IMAGE=python@sha256:…
 ARG PYTHON_IMAGE=python:3.11.7-slim-bookworm
+# helm makes releases of engines in a cluster; one static program, at the same place in every image that carries it.
+ARG HELM_IMAGE=alpine/helm:4.1.4
+
+FROM ${HELM_IMAGE} AS helm
 
 FROM ${PYTHON_IMAGE} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
@@ -15,9 +19,10 @@ RUN mkdir events services shared \
     && python -m venv /opt/venv \
     && /opt/venv/bin/pip install --no-cache-dir -c infra/pins/control.txt -c infra/pins/google.txt hatchling editables \
     && /opt/venv/bin/pip install --no-cache-dir -c infra/pins/control.txt -c infra/pins/google.txt \
-        --no-build-isolation -e '.[google,s3]' \
+        --no-build-isolation -e '.[google,kubernetes,s3]' \
     && /opt/venv/bin/pip uninstall --yes hatchling editables pathspec pluggy trove-classifiers
 COPY infra infra
+COPY charts/llama-factory-api charts/llama-factory-api
 COPY events events
 COPY shared shared
 COPY services services
@@ -38,6 +43,7 @@ RUN apt-get update \
     && groupadd --gid 10001 kuznia \
     && useradd --uid 10001 --gid 10001 --home-dir /var/lib/kuznia --shell /usr/sbin/nologin kuznia \
     && install -d -o 10001 -g 10001 /var/lib/kuznia
+COPY --from=helm /usr/bin/helm /usr/local/bin/helm
 COPY --from=build /opt/venv /opt/venv
 COPY --from=build /opt/kuznia /opt/kuznia
 # All that is written goes to /var/lib/kuznia and /tmp; the rest may be read-only.
