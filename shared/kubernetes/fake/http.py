@@ -22,6 +22,10 @@ from shared.kubernetes.fake.watching import Feed, Said
 _encode = msgspec.json.Encoder().encode
 _WAIT_SECONDS = 0.5
 _LONGEST_WATCH = 1800.0
+# Some clients take OpenAPI 2 only so encoded. This says `swagger: "2.0"` and knows no definition, so that nothing
+# is checked there which is checked here.
+_PROTOBUF = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+_NO_DEFINITIONS = b"\x0a\x032.0"
 
 
 class HttpFront:
@@ -88,6 +92,9 @@ class _Handler(BaseHTTPRequestHandler):
         """Requests are not told."""
 
     def _serve(self) -> None:
+        if self.path.startswith("/openapi/v2") and _PROTOBUF in (self.headers.get("Accept") or ""):
+            self._send(200, _NO_DEFINITIONS, _PROTOBUF.replace("@", "."))
+            return
         length = int(self.headers.get("Content-Length") or 0)
         raw = self.rfile.read(length) if length else b""
         parts = urlsplit(self.path)
@@ -120,11 +127,14 @@ class _Handler(BaseHTTPRequestHandler):
             return
         text = isinstance(answer.body, str)
         content = answer.body.encode() if text else _encode(answer.body)
-        self.send_response(answer.code)
-        self.send_header("Content-Type", "text/plain" if text else "application/json")
+        self._send(answer.code, content, "text/plain" if text else "application/json", answer.retry_after)
+
+    def _send(self, code: int, content: bytes, kind: str, retry_after: int = 0) -> None:
+        self.send_response(code)
+        self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(content)))
-        if answer.retry_after:
-            self.send_header("Retry-After", str(answer.retry_after))
+        if retry_after:
+            self.send_header("Retry-After", str(retry_after))
         self.end_headers()
         self.wfile.write(content)
 

@@ -26,7 +26,7 @@ def test_pods_get_what_is_not_of_this_machine():
     told = {
         "KUZNIA_PROFILE": "gcp",
         "GOOGLE_CLOUD_PROJECT": "p",
-        "KUZNIA_HOME": "/home/me",
+        "KUZNIA_HOME": "/home/x",
         "KUZNIA_K8S_SPOT": "1",
         "KUZNIA_CLUSTER": "kubernetes",
         "PATH": "/bin",

@@ -76,7 +76,7 @@ def pod(name: str = "one", **spec: Any) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": whole}
 
 
-def job(name: str = "work", **spec: Any) -> dict[str, Any]:
+def job(name: str = "fit", **spec: Any) -> dict[str, Any]:
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",

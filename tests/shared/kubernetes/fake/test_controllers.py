@@ -45,7 +45,7 @@ def living(hands: Hands, *lives: Life) -> None:
     hands.cluster.runtime.lives = next_life  # type: ignore[attr-defined]
 
 
-def why(hands: Hands, name: str = "work") -> tuple[str, str]:
+def why(hands: Hands, name: str = "fit") -> tuple[str, str]:
     """Reason and message of a failed Job."""
     failed = condition(hands.get(f"{JOBS}/{name}"), "Failed")
     assert failed
@@ -61,10 +61,10 @@ class TestJobs:
         living(hands, Life(seconds=5))
         hands.create(JOBS, job())
         hands.pass_(0)
-        status = hands.get(f"{JOBS}/work")["status"]
+        status = hands.get(f"{JOBS}/fit")["status"]
         assert (status["active"], status["ready"], status["startTime"]) == (1, 1, "2030-01-01T00:00:00Z")
         hands.pass_(5)
-        status = hands.get(f"{JOBS}/work")["status"]
+        status = hands.get(f"{JOBS}/fit")["status"]
         assert (status["succeeded"], status["active"], status["completionTime"]) == (
             1,
             0,
@@ -111,7 +111,7 @@ class TestJobs:
             }
             hands.cluster.preempt(node)
         hands.pass_(30)
-        status = hands.get(f"{JOBS}/work")["status"]
+        status = hands.get(f"{JOBS}/fit")["status"]
         assert (status["active"], status.get("failed", 0)) == (1, 0)
 
     def test_a_deadline(self, hands: Hands):
@@ -128,13 +128,13 @@ class TestJobs:
         hands.create(JOBS, job(suspend=True))
         hands.pass_(5)
         assert phases(hands) == []
-        hands.merge(f"{JOBS}/work", {"spec": {"suspend": False}})
+        hands.merge(f"{JOBS}/fit", {"spec": {"suspend": False}})
         hands.pass_(0)
         assert phases(hands) == ["Running"]
-        hands.merge(f"{JOBS}/work", {"spec": {"suspend": True}})
+        hands.merge(f"{JOBS}/fit", {"spec": {"suspend": True}})
         hands.pass_(40)
-        assert hands.get(f"{JOBS}/work")["status"]["active"] == 0
-        assert holds(hands.get(f"{JOBS}/work"), "Suspended")
+        assert hands.get(f"{JOBS}/fit")["status"]["active"] == 0
+        assert holds(hands.get(f"{JOBS}/fit"), "Suspended")
 
     def test_it_goes_after_its_time(self, hands: Hands):
         living(hands, Life(seconds=0))
@@ -153,7 +153,7 @@ class TestJobs:
         )
         hands.pass_(1)
         hands.pass_(1)
-        status = hands.get(f"{JOBS}/work")["status"]
+        status = hands.get(f"{JOBS}/fit")["status"]
         assert (status["completedIndexes"], status["succeeded"], status["failed"]) == ("0,1", 2, 1)
         counts = [
             item["metadata"]["annotations"]["batch.kubernetes.io/job-index-failure-count"]

@@ -74,7 +74,7 @@ def test_a_write_that_changes_nothing_is_no_change(hands: Hands):
 
 def test_status_is_written_apart_and_a_generation_counts_specs(hands: Hands):
     hands.create(JOBS, job(suspend=True))
-    path = f"{JOBS}/work"
+    path = f"{JOBS}/fit"
     before = hands.get(path)
     hands.merge(path, {"status": {"failed": 9}})
     assert "failed" not in hands.get(path)["status"]
@@ -149,7 +149,7 @@ def test_what_may_not_change_does_not(hands: Hands):
     patch = {"spec": {"template": {"spec": {"priorityClassName": "high"}}}}
     assert (
         "spec.template: Invalid value: field is immutable"
-        in hands.merge(f"{JOBS}/work", patch, 422)["message"]
+        in hands.merge(f"{JOBS}/fit", patch, 422)["message"]
     )
 
 
@@ -241,14 +241,14 @@ class TestDeletion:
         hands.create(JOBS, job())
         hands.cluster.settle()
         assert len(hands.get(PODS)["items"]) == 1
-        hands.delete(f"{JOBS}/work", propagationPolicy=propagation)
+        hands.delete(f"{JOBS}/fit", propagationPolicy=propagation)
         hands.pass_(1)
         assert hands.get(PODS)["items"] == hands.get(JOBS)["items"] == []
 
     def test_orphans_stay(self, hands: Hands):
         hands.create(JOBS, job())
         hands.cluster.settle()
-        hands.delete(f"{JOBS}/work", propagationPolicy="Orphan")
+        hands.delete(f"{JOBS}/fit", propagationPolicy="Orphan")
         hands.pass_(1)
         (left,) = hands.get(PODS)["items"]
         assert left["metadata"]["ownerReferences"] == []
