@@ -11,7 +11,10 @@ NAME = "model-deployed"
 
 
 class ModelDeployed(msgspec.Struct, frozen=True, kw_only=True):
-    """release: its name in the cluster. replaced: the version that stood there before, empty if none."""
+    """release: its name in the cluster. replaced: the version that stood there before, empty if none.
+
+    switch: counts deployment's words about who is live, so that an older one that comes late is known as such.
+    """
 
     model_id: str
     version: str
@@ -20,3 +23,4 @@ class ModelDeployed(msgspec.Struct, frozen=True, kw_only=True):
     card_digest: str
     replaced: str = ""
     reason: str = ""
+    switch: int = 0

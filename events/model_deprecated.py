@@ -13,10 +13,14 @@ NAME = "model-deprecated"
 
 
 class ModelDeprecated(msgspec.Struct, frozen=True, kw_only=True):
-    """by: `deployment`, or the operator's name. successor: version that took over, empty if none."""
+    """by: `deployment`, or the operator's name. successor: version that took over, empty if none.
+
+    switch: as in `model-deployed`; 0 for an operator's word.
+    """
 
     model_id: str
     version: str
     by: str
     reason: str
     successor: str = ""
+    switch: int = 0

@@ -136,11 +136,13 @@ def _used(release: Release, traffic: TrafficMeasured) -> None:
 
 
 def _idle(release: Release, moment: ReleaseDue) -> bool:
-    """It sleeps, if nobody asked for it since."""
+    """It sleeps, if nobody asked for it since. Not beside a canary; when that ends, idleness is counted anew."""
     version = release.version(moment.version)
     if version is None or version["state"] != "live" or str(version.get("idle")) != moment.mark:
         return False
     left = _awake(release, moment.version)
+    if release.rollout is not None:
+        return False
     if left > SOON:
         release.remind("idle", moment.version, moment.mark, left)
     else:
@@ -149,11 +151,9 @@ def _idle(release: Release, moment: ReleaseDue) -> bool:
 
 
 def _awake(release: Release, name: str) -> float:
-    """Seconds for which it must not sleep yet. Beside a canary it never does: it is what that is compared with."""
+    """Seconds for which it must not sleep yet."""
     allowed = release.plan(name).scale_to_zero_minutes * 60
     used = (release.version(name) or {}).get("used")
-    if release.rollout is not None:
-        return allowed
     if not used:
         return 0
     elapsed = (release.now - datetime.fromisoformat(used)).total_seconds()

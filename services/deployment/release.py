@@ -52,7 +52,7 @@ class Release(Versions):
             self.end("went-back", f"its engine failed: {cause}", US)
         self._failed(name, cause)
         if self.live == name:  # or the registry would call it deployed for ever
-            self._data["live"] = ""
+            self._data.update(live="", switches=self._data["switches"] + 1)
             self._speak(self._replaced(name, "", f"its engine failed: {cause}"), name)
 
     def refuse(self, name: str, reason: str, by: str) -> None:
@@ -70,7 +70,7 @@ class Release(Versions):
         if self.rollout and self.rollout.version == name:
             self.end("aborted", reason, by)
         if self.live == name:
-            self._data["live"] = ""
+            self._data.update(live="", switches=self._data["switches"] + 1)
             self._speak(self._replaced(name, "", f"{reason} ({by})"), name)
         if self._data["wanted"] == name:
             self._data.update(wanted="", manner={})
@@ -157,8 +157,7 @@ class Release(Versions):
         if not old:
             return
         if minutes and self._data["versions"][old]["state"] == "live":
-            self._data["versions"][old]["state"] = "standing"
-            self.remind("keep", old, str(self._data["switches"]), minutes * 60)
+            self.keep(old, minutes)
         else:
             self.stop(old, "retired", DRAIN_SECONDS)
 
@@ -208,6 +207,8 @@ class Release(Versions):
         version = self._data["versions"][one.version]
         if version["state"] == "canary":
             version["state"] = "ready"
+        if what != "finished" and self.live == one.against:
+            self.count_idle(self.live)
 
     def tell(
         self, what: Any, reason: str, by: str, figures: Mapping[str, dict[str, float]] | None = None
@@ -244,9 +245,15 @@ class Release(Versions):
             card_digest=version["card_digest"],
             replaced=old,
             reason=self._data["reason"],
+            switch=self._data["switches"],
         )
 
     def _replaced(self, old: str, new: str, reason: str) -> ModelDeprecated:
         return ModelDeprecated(
-            model_id=self._data["model_id"], version=old, by="deployment", reason=reason, successor=new
+            model_id=self._data["model_id"],
+            version=old,
+            by=US,
+            reason=reason,
+            successor=new,
+            switch=self._data["switches"],
         )

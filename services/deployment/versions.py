@@ -43,7 +43,7 @@ class Versions:
             "reason": known.get("reason", ""),
             "asked": known.get("asked", 0),  # how many versions there were when an operator spoke
             "settled": known.get("settled", 0),  # versions up to this order had their turn
-            "switches": known.get("switches", 0),
+            "switches": known.get("switches", 0),  # how often it was said who is live
             "versions": {name: dict(version) for name, version in known.get("versions", {}).items()},
         }
         self.now = now
@@ -133,9 +133,15 @@ class Versions:
             self._wishes.append(Wish("stop", {"release": version["release"], **engine}, delay))
         version["state"] = state
 
+    def keep(self, name: str, minutes: float) -> None:
+        """Its engine stands by from this switch on."""
+        self._data["versions"][name].update(state="standing", kept=str(self._data["switches"]))
+        self.remind("keep", name, str(self._data["switches"]), minutes * 60)
+
     def let_go(self, name: str, mark: str) -> bool:
         """It was kept for long enough, if it has been kept since that switch."""
-        if self._data["versions"][name]["state"] != "standing" or mark != str(self._data["switches"]):
+        version = self._data["versions"][name]
+        if version["state"] != "standing" or version["kept"] != mark:
             return False
         self.stop(name, "retired")
         return True

@@ -169,7 +169,10 @@ def _deployed(record: Record, deployed: ModelDeployed, now: datetime) -> Decisio
     judged, carded = record.data.get("validation", {}).get("passed"), record.data.get("card_digest")
     if not (judged and carded) or (record.data["approval_needed"] and not approved(record.data)):
         raise Retry(f"{record.key}: deployed, but its validation, card or approval has not been heard of yet")
+    if _older(record, deployed):
+        return None
     data = {**record.data, "release": deployed.release, "deployed_at": now.isoformat()}
+    data["switch"] = deployed.switch
     data.pop("deprecation", None)
     return Decision(status="DEPLOYED", data=data)
 
@@ -180,9 +183,16 @@ def _deployment_failed(record: Record, failed: DeploymentFailed, now: datetime) 
 
 
 def _deprecated(record: Record, deprecated: ModelDeprecated, now: datetime) -> Decision | None:
-    if record.status == "DEPRECATED":
+    if _older(record, deprecated):
         return None
+    data = {**record.data, "switch": max(deprecated.switch, record.data.get("switch", 0))}
+    if record.status == "DEPRECATED":
+        return Decision(status="DEPRECATED", data=data) if deprecated.switch else None
     return Decision(
-        status="DEPRECATED",
-        data={**record.data, "deprecation": {**encode(deprecated), "at": now.isoformat()}},
+        status="DEPRECATED", data={**data, "deprecation": {**encode(deprecated), "at": now.isoformat()}}
     )
+
+
+def _older(record: Record, word: ModelDeployed | ModelDeprecated) -> bool:
+    """Whether deployment has said more of this version since; a dead letter that is redriven comes late."""
+    return bool(word.switch) and word.switch < record.data.get("switch", 0)

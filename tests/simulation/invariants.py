@@ -10,6 +10,8 @@ from collections import Counter
 from datetime import datetime
 from typing import Any
 
+from simulation.canaries import Canaries
+
 from events.envelope import Event
 from shared.lifecycle import TRANSITIONS
 from shared.local.cluster.state import FINISHED
@@ -26,6 +28,10 @@ OUTSIDERS = frozenset(
         "rollback-requested",
         "retry-requested",
         "quota-set",
+        "deploy-requested",
+        "rollout-requested",
+        "traffic-measured",
+        "model-wanted",
     }
 )
 SAID_ONCE = frozenset(
@@ -43,7 +49,7 @@ SAID_ONCE = frozenset(
 FAILED = ("Retry:", "Unknown:", "Conflict:")  # how the cause of a dead letter begins that was not refused
 LATE_HOURS = 50 / 3600  # that a sweep and a pod's last save may take
 RUN_ENDS = frozenset({"REJECTED", "SUCCEEDED", "FAILED"})
-RUNNING = frozenset({"starting", "ready", "live"})
+RUNNING = frozenset({"starting", "ready", "canary", "live", "standing"})
 
 
 class Violation(Exception):
@@ -66,6 +72,7 @@ class Checks:
         self._handled: set[tuple[str, str]] = set()
         self._explained: set[str] = set()
         self._replays = False
+        self._canaries = Canaries(world, self._gates)
 
     # --- at every commit
 
@@ -96,6 +103,7 @@ class Checks:
             self._gates(data["model_id"], data["version"], data)
 
     def _release(self, old: Record, new: Record) -> None:
+        self._holds(self._canaries.committed(old, new))
         live = new.data.get("live", "")
         if live and live != old.data.get("live"):
             self._gates(new.name, live, new.data["versions"][live])
@@ -413,9 +421,24 @@ class Checks:
         word = (data["model_id"], data["version"], data["manifest_digest"], data.get("card_digest", ""))
         return word in self.approvals
 
+    def _holds(self, fault: str) -> None:
+        if fault:
+            raise Violation(fault)
+
+    def _asleep(self, record: Record, version: dict[str, Any]) -> None:
+        """It is still the live one, and its engine has ended."""
+        status = self._world.cluster.status(version["release"])
+        if status is not None and status.phase not in FINISHED:
+            raise Violation(
+                f"sleep: {version['release']} of {record.key} sleeps, and its engine is {status.phase}"
+            )
+
     def _serving(self, record: Record) -> None:
+        self._holds(self._canaries.at_rest(record))
         live = record.data["live"]
-        if live:
+        if live and record.data["versions"][live]["state"] == "asleep":
+            self._asleep(record, record.data["versions"][live])
+        elif live:
             version = record.data["versions"][live]
             server = self._server(version)
             status = self._world.cluster.status(server)

@@ -80,8 +80,9 @@ def _compiled(function: FunctionType, source: str) -> object:
 
 REACTION, DELIVERY, MEMORY = "shared.reaction", "shared.delivery", "simulation.memory"
 TRAINING, VALIDATION = "services.training.decide", "services.validation.decide"
-RELEASE, DEPLOYMENT, REGISTRY = (
+RELEASE, VERSIONS, DEPLOYMENT, REGISTRY = (
     "services.deployment.release",
+    "services.deployment.versions",
     "services.deployment.decide",
     "services.registration.decide",
 )
@@ -220,29 +221,29 @@ MUTANTS: tuple[Mutant, ...] = (
         '"manifest_digest": "sha256:" + checkpoint.artifact.manifest_digest[:7],')),
     # --- deployment
     mutant("no approval check", "released without a person's word", (
-        f"{RELEASE}:gates_open", 'return not version["approval_needed"] or approved(version)', "return True")),
+        f"{VERSIONS}:gates_open", 'return not version["approval_needed"] or approved(version)', "return True")),
     mutant("no approval check, no guard", "the same, and the store lets it pass", (
-        f"{RELEASE}:gates_open", 'return not version["approval_needed"] or approved(version)', "return True"), NO_GUARD),
+        f"{VERSIONS}:gates_open", 'return not version["approval_needed"] or approved(version)', "return True"), NO_GUARD),
     mutant("approval of another card", "an approval holds for any card", (
         "shared.lifecycle:approved", 'approval["card_digest"] == gates["card_digest"]', "True")),
     mutant("no gates, no guard", "released without verdict, card or approval", (
-        f"{RELEASE}:gates_open", 'if not (validated and version.get("card_digest")):', "if False:"), NO_GUARD),
+        f"{VERSIONS}:gates_open", 'if not (validated and version.get("card_digest")):', "if False:"), NO_GUARD),
     mutant("live before it answers, no guard", "traffic goes to an engine that is starting", (
         f"{RELEASE}:Release._may_answer", '== "ready"', 'in ("starting", "ready")'), NO_GUARD),
     mutant("one engine's name for all starts", "a second start asks for the engine that was stopped", (
-        f"{RELEASE}:Release.start", ', str(version["starts"])', "")),
+        f"{VERSIONS}:Versions.start", ', str(version["starts"])', "")),
     mutant("old engine left running", "the replaced version's engine is not stopped", (
-        f"{RELEASE}:Release.stop", 'if version["state"] in RUNNING:', 'if version["state"] in ("starting", "ready"):')),
+        f"{VERSIONS}:Versions.stop", 'if version["state"] in RUNNING:', 'if version["state"] in ("starting", "ready"):')),
     mutant("superseded left running", "a version that came too late stays ready", (
         f"{RELEASE}:Release._superseded", "return waits and", "return False and")),
     mutant("withdrawn without a word", "the registry is not told that a live version was withdrawn", (
-        f"{RELEASE}:Release.withdraw", 'self._speak(self._replaced(name, "", reason), name)', "pass")),
+        f"{RELEASE}:Release.withdraw", 'self._speak(self._replaced(name, "", f"{reason} ({by})"), name)', "pass")),
     mutant("failure without a word", "the registry is not told that an engine failed", (
-        f"{RELEASE}:Release.fail", "self._speak(failed, name)", "pass")),
+        f"{RELEASE}:Release._failed", "self._speak(failed, name)", "pass")),
     mutant("failed live stays live", "traffic goes on to an engine that is gone", (
-        f"{RELEASE}:Release.fail", 'self._data["live"] = ""', "pass"), NO_GUARD),
+        f"{RELEASE}:Release.fail", 'live="", ', ""), NO_GUARD),
     mutant("no replacement told", "the registry has two deployed versions of a model", (
-        f"{RELEASE}:Release._switch",
+        f"{RELEASE}:Release.switch",
         'self._speak(self._replaced(old, name, reason or f"replaced by {name}"), old)', "pass")),
     mutant("address forgotten", "an engine that came back elsewhere is still sought where it was", (
         f"{DEPLOYMENT}:_workload", 'if change.phase == "ready" and version["state"] in RUNNING:',
@@ -250,4 +251,29 @@ MUTANTS: tuple[Mutant, ...] = (
     mutant("address of a waiting one forgotten", "an engine that came back elsewhere before it went live is sought there", (
         f"{DEPLOYMENT}:_workload", 'if change.phase == "ready" and version["state"] in RUNNING:',
         'if change.phase == "ready" and version["state"] in ("starting", "live"):')),
+    # --- canaries, standing by, sleep
+    mutant("canary without its gates, no guard", "a version gets a share before it may answer", (
+        f"{RELEASE}:Release._may_answer", 'version["state"] == "ready" and gates_open(version)',
+        'version["state"] == "ready" and (bool(self.live) or gates_open(version))'), NO_GUARD),
+    mutant("weights past one, no guard", "the live version keeps its whole share beside a canary", (
+        "services.deployment.rollout:Rollout.weights", "1 - self.now.weight", "1.0"), NO_GUARD),
+    mutant("bad canary goes on", "errors of a canary are counted, and not looked at", (
+        "services.deployment.analysis:_errors", "if rate <= usual + limits.max_more_errors:", "if True:")),
+    mutant("figures of the step before", "what was measured at another share counts", (
+        "services.deployment.rollout:Rollout.measured", "if traffic.mark != self.mark:", "if False:")),
+    mutant("refused canary ready again", "who went back may go live as if nothing had been", (
+        f"{RELEASE}:Release._failed", 'version.update(state="failed", cause=cause, address="")',
+        'version.update(state="failed" if "canary" not in cause else "ready", cause=cause)')),
+    mutant("kept for ever", "an engine that stands by is not let go", (
+        f"{VERSIONS}:Versions.let_go", 'self.stop(name, "retired")', "pass")),
+    mutant("asleep and running", "the engine of a version that sleeps is not stopped", (
+        f"{VERSIONS}:Versions.sleep", 'self.stop(name, "asleep", DRAIN_SECONDS)',
+        'self._data["versions"][name]["state"] = "asleep"')),
+    mutant("nobody wakes it", "a request for what sleeps is heard, and nothing follows", (
+        "services.deployment.canary:wanted", "release.start(word.version)", "pass")),
+    mutant("step never over", "a canary waits at its first share for ever", (
+        "services.deployment.canary:_step_over", "one.moment != moment.mark", "True")),
+    mutant("how it ended rewritten, no guard", "only the last canary's end is kept", (
+        f"{RELEASE}:Release.end", 'self._data["rollouts"].append(known | over)',
+        'self._data["rollouts"] = [known | over]'), NO_GUARD),
 )  # fmt: skip

@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 
 import msgspec
+from simulation.plans import PLANS
 
 from shared.errors import Reject
 from shared.git import Entry
@@ -27,13 +28,17 @@ RISKS = {
 
 
 class Content(msgspec.Struct, frozen=True):
-    """What an experiment says. nonce: makes other content of the same version. engine: that is to serve it."""
+    """What an experiment says. nonce: makes other content of the same version. engine: that is to serve it.
+
+    plan: one of `simulation.plans`.
+    """
 
     name: str
     version: str
     kind: str
     nonce: int = 0
     engine: str = "llamafactory"
+    plan: str = ""
 
     @property
     def tree(self) -> str:
@@ -43,7 +48,8 @@ class Content(msgspec.Struct, frozen=True):
 
 @cache
 def _tree(content: Content) -> str:
-    return hashlib.sha1(repr(content).encode()).hexdigest()
+    words = repr(content).replace(", plan=''", "")  # content without a plan is what it has always been
+    return hashlib.sha1(words.encode()).hexdigest()
 
 
 @cache
@@ -56,7 +62,10 @@ def texts(content: Content) -> Mapping[str, str]:
     )
     manifest = manifest.replace(*RISKS[content.kind])
     manifest = manifest.replace("engine: llamafactory", f"engine: {content.engine}")
-    files["model.yaml"] = f"{manifest}\n# {content.nonce}\n"
+    plan = f"  {PLANS[content.plan]}\n" if content.plan else ""
+    files["model.yaml"] = (
+        f"{manifest.rstrip()}\n{plan}# {content.nonce}\n" if plan else f"{manifest}\n# {content.nonce}\n"
+    )
     files["dataset_info.json"] = (EXAMPLE / "dataset_info.json").read_text(encoding="utf-8")
     return files
 

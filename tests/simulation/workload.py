@@ -11,6 +11,7 @@ import msgspec
 from simulation.host import Crash
 from simulation.repository import BRANCH, NAME, Content
 from simulation.seams import SECRET
+from simulation.traffic import Traffic, plans
 
 from events.catalog import encode, name_of
 from events.envelope import Event
@@ -45,6 +46,8 @@ class People:
         self._accepted: set[str] = set()
         self.contents: set[Content] = set()
         self._names = [f"llm-{letter}" for letter in "abc"[: 1 + int(world.options.models * rand.random())]]
+        self._plans = plans(world.seed, self._names)
+        self.traffic = Traffic(world, self._plans)
         self._kinds = {name: KINDS[int(len(KINDS) * rand.random())] for name in self._names}
         share = Random(f"{world.seed}/engines")  # of its own, so that all else is drawn as without it
         vllm = 0.6 * (share.random() < 0.5)
@@ -71,6 +74,7 @@ class People:
             for _ in range(int(5 * self._rand.random())):
                 self._world.at(400 * self._rand.random(), act)
         self._world.at(LOOK_SECONDS, self._look)
+        self.traffic.begin()
         if self._thrift.random() < 0.5:
             self._ration()
 
@@ -100,16 +104,28 @@ class People:
         version = VERSIONS[int(len(VERSIONS) * draw() ** 1.5)]
         kind = self._kinds[name] if draw() < 0.9 else "faulty"
         engine = self._engines[name]
-        content = Content(name, version, kind, nonce=int(2.2 * draw()), engine=engine)
-        self.contents.add(content)
-        changes = {f"experiments/{name}": content}
-        before, after = self._world.forge.push(changes, forced=draw() < 0.15)
-        self._world.tell(f"push {after[:6]} {name} {version} {kind} nonce {content.nonce}")
-        if self._world.faults.hit("world") == "lost-webhook":
-            return
-        self._send(before, after)
-        if draw() < 0.2:
+        content = Content(
+            name, version, kind, nonce=int(2.2 * draw()), engine=engine, plan=self._plans[name]
+        )
+        if self.push(content, forced=draw() < 0.15) and draw() < 0.2:
             self._world.at(100 * draw(), self._resend)
+
+    def planned(self, name: str, version: str) -> Content:
+        """A version of a model that is no mistake."""
+        kind = self._kinds[name].replace("faulty", "auto")
+        return Content(name, version, kind, engine=self._engines[name], plan=self._plans[name])
+
+    def push(self, content: Content, *, forced: bool = False) -> bool:
+        """Whether its webhook was sent."""
+        self.contents.add(content)
+        before, after = self._world.forge.push({f"experiments/{content.name}": content}, forced=forced)
+        self._world.tell(
+            f"push {after[:6]} {content.name} {content.version} {content.kind} nonce {content.nonce}"
+        )
+        if self._world.faults.hit("world") == "lost-webhook":
+            return False
+        self._send(before, after)
+        return True
 
     def _send(self, before: str, after: str) -> None:
         payload = {
@@ -278,7 +294,7 @@ class People:
         for record in [] if self._impatient else self._waiting():
             self._judge(record, ModelApproved)
             acted = True
-        return acted
+        return self.traffic.settle() or acted
 
 
 class _Door:

@@ -563,9 +563,12 @@ class TestSleep:
     def test_beside_a_canary_it_does_not_sleep(self, live: Desk):
         moment = live.due[-1]
         live.up(V2, CANARY)
-        live.hear(moment)
+        assert live.hear(moment) is None
         assert live.state(V1) == "live"
+        live.operate("abort")
         assert live.due[-1].what == "idle"
+        live.come()
+        assert live.state(V1) == "asleep"
 
     def test_what_sleeps_is_replaced_without_a_stop(self, live: Desk):
         live.come()

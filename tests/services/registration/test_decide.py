@@ -278,3 +278,24 @@ class TestDeprecated:
 
 def test_it_asks_for_no_effect():
     assert SERVICE.effects(None) == {}  # type: ignore[arg-type]
+
+    def test_an_older_word_of_deployment_that_comes_late_changes_nothing(self, carded: Hearing):
+        """As a dead letter does that is redriven after the version went live again."""
+        words = {
+            2: msgspec.structs.replace(deployed(), switch=2),
+            3: msgspec.structs.replace(deprecated("deployment"), switch=3),
+            4: msgspec.structs.replace(deployed("serve-2"), switch=4),
+        }
+        carded.hear(words[2])
+        carded.hear(words[4])
+        assert carded.hear(words[3]) is None
+        assert carded.status == "DEPLOYED"
+        carded.hear(msgspec.structs.replace(deprecated("deployment"), switch=5))
+        assert carded.hear(words[4]) is None
+        assert carded.status == "DEPRECATED"
+
+    def test_withdrawn_by_a_person_it_still_counts_deployment_s_words(self, carded: Hearing):
+        carded.hear(deprecated("ben"))
+        carded.hear(msgspec.structs.replace(deprecated("deployment"), switch=3))
+        assert carded.hear(msgspec.structs.replace(deployed(), switch=2)) is None
+        assert (carded.status, carded.data["deprecation"]["by"]) == ("DEPRECATED", "ben")

@@ -1,0 +1,82 @@
+"""What must hold of canaries, of engines that stand by, and of those that sleep; asked of what really happened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from simulation.traffic import bad
+
+from shared.record import Record
+
+WORDS = frozenset({"deploy-requested", "rollback-requested"})
+ROUNDING = 1e-9
+PASSING = frozenset({"canary", "standing"})  # states that end by themselves
+Gates = Callable[[str, str, dict[str, Any]], None]
+
+
+class Canaries:
+    """Answers with what is wrong, empty where nothing is. gates: raises where a version may not answer."""
+
+    def __init__(self, world: Any, gates: Gates) -> None:
+        self._world = world
+        self._gates = gates
+        self._refused: dict[tuple[str, str], set[str]] = {}  # with what had been heard by then
+
+    def committed(self, old: Record, new: Record) -> str:
+        """At every commit of a release."""
+        return self._weights(new) or self._ended(old, new) or self._live(old, new)
+
+    def at_rest(self, release: Record) -> str:
+        """When nothing is left to happen."""
+        if release.data.get("rollout"):
+            return f"canary: of {release.key} goes on for ever: {release.data['rollout']['reason']}"
+        for name, version in release.data["versions"].items():
+            if version["state"] in PASSING:
+                return f"canary: {name} of {release.key} stays {version['state']}"
+        return ""
+
+    def _weights(self, new: Record) -> str:
+        weights = new.data.get("weights") or {}
+        if not weights:
+            return ""
+        if abs(sum(weights.values()) - 1) > ROUNDING or min(weights.values()) < 0:
+            return f"weights: of {new.key} are {weights}"
+        for name in weights:
+            version = new.data["versions"][name]
+            if name != new.data["live"]:
+                self._gates(new.name, name, version)
+                if not version["address"]:
+                    return f"weights: {name} of {new.key} gets requests, and has not answered yet"
+        return ""
+
+    def _ended(self, old: Record, new: Record) -> str:
+        before, after = old.data.get("rollouts", []), new.data.get("rollouts", [])
+        if after[: len(before)] != before:
+            return f"audit: how canaries of {new.key} ended was rewritten"
+        for over in after[len(before) :]:
+            what, reason = over["what"], over["reason"]
+            does_badly = bad(self._world.seed, new.name, over["version"])
+            usual = bad(self._world.seed, new.name, over["against"])
+            if what == "finished" and "did well" in reason and does_badly and not usual:
+                return f"canary: {over['version']} of {new.key} went live, and half of its answers fail: {reason}"
+            if what == "went-back" and "engine" not in reason and not does_badly:
+                return f"canary: {over['version']} of {new.key} went back, and none of its answers fails: {reason}"
+            if what in ("went-back", "aborted"):
+                self._refused[new.name, over["version"]] = set(old.inbox)
+        return ""
+
+    def _live(self, old: Record, new: Record) -> str:
+        live = new.data.get("live", "")
+        heard = self._refused.get((new.name, live))
+        if heard is None or live == old.data.get("live"):
+            return ""
+        words = {
+            event.id
+            for event in map(self._world.bus.event, set(new.inbox) - heard)
+            if self._is_word(event, live)
+        }
+        return "" if words else f"canary: {live} of {new.key} was refused, and is live"
+
+    def _is_word(self, event: Any, version: str) -> bool:
+        return event is not None and event.name in WORDS and event.data["version"] in ("", version)
