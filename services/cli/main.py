@@ -47,6 +47,8 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {
         "quota": "quota",
         "approve": "operate",
         "reject": "operate",
+        "deploy": "rollout",
+        "rollout": "rollout",
         "rollback": "operate",
         "deprecate": "operate",
     },

@@ -12,7 +12,7 @@ from events.model_rejected import ModelRejected
 from events.retry_requested import RetryRequested
 from events.rollback_requested import RollbackRequested
 from services.cli.common import find_run, find_version, installation, person, say, up_or_later
-from services.deployment.versions import gates_open
+from services.cli.rollout import able, released, take_a_hand
 from services.training.usage import spent_hours, used_up
 from shared.errors import Reject
 from shared.local import LocalPorts
@@ -73,10 +73,17 @@ def reject(model: str, role: str, reason: str) -> None:
 def rollback(model_id: str, version: str, reason: str) -> None:
     """Let an earlier version of MODEL_ID answer again.
 
-    What answers now goes on answering until the other one is ready.
+    At once where its engine still stands; else what answers now goes on answering until the other one is ready.
+    A canary that is under way ends with it; without --to, that is all that happens.
     """
     with installation() as (settings, ports):
-        target = _target(ports, model_id, version)
+        data = released(ports, model_id)
+        if data.get("rollout") and not version:
+            canary = take_a_hand(ports, model_id, "abort", reason)
+            click.echo(f"aborted the canary {model_id}@{canary}{up_or_later(settings)}")
+            return
+        target = version or data["previous"]
+        able(model_id, data, target)
         request = RollbackRequested(model_id=model_id, version=target, by=person(), reason=reason)
         say(ports, request, f"releases/{model_id}")
         click.echo(f"rolling {model_id} back to {target}{up_or_later(settings)}")
@@ -119,21 +126,3 @@ def _word(record: Record, role: str, reason: str) -> dict[str, str]:
         "card_digest": record.data["card_digest"],
         "reason": reason,
     }
-
-
-def _target(ports: LocalPorts, model_id: str, version: str) -> str:
-    """The version to go to, checked now so that the operator hears of a mistake at once."""
-    data = ports.store.load(f"releases/{model_id}").data
-    if not data:
-        known = ", ".join(record.name for record in ports.store.list("releases")) or "none"
-        raise Reject(f"no model {model_id!r} has been released; there are: {known}")
-    target = version or data["previous"]
-    found = data["versions"].get(target)
-    if found is None:
-        known = ", ".join(data["versions"])
-        raise Reject(f"{model_id} has no version {target or 'before the live one'}; there are: {known}")
-    if target == data["live"]:
-        raise Reject(f"{model_id}@{target} already answers")
-    if found["state"] == "refused" or not gates_open(found):
-        raise Reject(f"{model_id}@{target} may not answer: it has no passed validation, card or approval")
-    return str(target)

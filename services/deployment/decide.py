@@ -155,7 +155,10 @@ def _rollback(release: Release, request: RollbackRequested) -> bool:
     _must_be_able(release, target, "roll back to")
     if release.live == target:
         return False
-    if release.rollout is not None and release.rollout.version != target:
+    if release.rollout is not None:
+        if release.rollout.version == target:
+            release.switch(target, reason, request.by)
+            return True
         release.end("aborted", reason, request.by)
     release.want(target, reason, Manner(by=request.by, at_once=True))
     release.start(target)
@@ -206,11 +209,7 @@ def _workload(release: Release, change: WorkloadChanged) -> bool:
     if change.phase == "failed" and version["state"] == "standing":
         release.stop(name, "retired")  # nobody asks it anything: there is no way back to it any more
         return True
-    if (
-        change.phase == "failed"
-        and version.get("shared")
-        and version["state"] in ("starting", "ready", "live")
-    ):
+    if change.phase == "failed" and version.get("shared") and version["state"] in RUNNING:
         release.fall_back(name, f"{change.reason}: {change.message}")
         return True
     if change.phase == "failed" and version["state"] in RUNNING:

@@ -55,6 +55,12 @@ class Release(Versions):
             self._data.update(live="", switches=self._data["switches"] + 1)
             self._speak(self._replaced(name, "", f"its engine failed: {cause}"), name)
 
+    def fall_back(self, name: str, cause: str) -> None:
+        """As a canary it begins anew, once the server of its own answers."""
+        if self.rollout and self.rollout.version == name:
+            self.end("superseded", f"the engine in common is gone ({cause}), and it gets one of its own", US)
+        super().fall_back(name, cause)
+
     def refuse(self, name: str, reason: str, by: str) -> None:
         """It shall not answer."""
         if self.rollout and self.rollout.version == name:

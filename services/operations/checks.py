@@ -19,6 +19,7 @@ USUAL: Mapping[str, Check] = {
     "orphans": work.orphans,
     "one-live": releases.one_live,
     "gates": releases.gates,
+    "weights": releases.weights,
     "registry": releases.registered,
     "engines": releases.engines,
     "documents": releases.documents,

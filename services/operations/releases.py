@@ -14,13 +14,17 @@ from shared.podkit.manifests import NAME as MANIFEST
 from shared.record import Record
 
 Version = Mapping[str, Any]
+ROUNDING = 1e-9
+WAITS_HOURS = 24.0
 
 
 def one_live(patient: Patient) -> Iterator[Finding]:
-    """Exactly the version that the release names is in the state live."""
+    """Exactly the version that the release names is in the state live, or sleeps, or is on its way back."""
     for release in every_record(patient.store, "releases"):
         live = release.data.get("live", "")
-        states = {n for n, v in release.data.get("versions", {}).items() if v.get("state") == "live"}
+        states = {
+            n for n, v in release.data.get("versions", {}).items() if v.get("state") in _names(n == live)
+        }
         if states != ({live} if live else set()):
             said = ", ".join(sorted(states)) or "none"
             yield Finding(
@@ -34,9 +38,30 @@ def one_live(patient: Patient) -> Iterator[Finding]:
 
 def gates(patient: Patient) -> Iterator[Finding]:
     """What answers has a passed validation of these weights, a card, and an approval where it needs one."""
-    for release, version in _live(patient):
+    for release, version in [*_live(patient), *_canaries(patient)]:
         for what in _closed(version):
             yield _withdraw("gates", release, version, what)
+
+
+def weights(patient: Patient) -> Iterator[Finding]:
+    """Beside a canary the shares of the requests add up to 1; a canary that waits for a person is told of."""
+    for release in every_record(patient.store, "releases"):
+        shares, rollout = release.data.get("weights") or {}, release.data.get("rollout") or {}
+        if shares and abs(sum(shares.values()) - 1) > ROUNDING:
+            yield Finding(
+                check="weights",
+                what=f"shares its requests as {shares}, which does not add up to 1",
+                where=release.key,
+                mend=f"`kuznia rollout abort {release.name}` gives all of them to the live version",
+            )
+        waits = rollout.get("state") in ("held", "paused")
+        if waits and patient.since(release.updated_at) > WAITS_HOURS * 3600:
+            yield Finding(
+                check="weights",
+                what=f"canary {rollout['version']} is {rollout['state']}: {rollout['reason']}",
+                where=release.key,
+                mend=f"`kuznia rollout promote {release.name}`, `resume` or `abort`",
+            )
 
 
 def registered(patient: Patient) -> Iterator[Finding]:
@@ -82,7 +107,8 @@ def engines(patient: Patient) -> Iterator[Finding]:
     ready = {status.name for status in patient.workloads if status.phase == "ready"}
     for release, version in _live(patient):
         server = server_of(patient.store, version)
-        if server not in ready and _settled(patient, release):
+        sleeps = version.get("state") in ("asleep", "starting")
+        if not sleeps and server not in ready and _settled(patient, release):
             yield Finding(
                 check="engines",
                 what=f"is live, but its engine {server} is not ready",
@@ -121,6 +147,19 @@ def _live(patient: Patient) -> Iterator[tuple[Record, Version]]:
         version = release.data.get("versions", {}).get(name)
         if version:
             yield release, version
+
+
+def _names(ours: bool) -> frozenset[str]:
+    """States of a version that answers, or will once it is asked."""
+    return frozenset({"live", "asleep", "starting"}) if ours else frozenset({"live", "asleep"})
+
+
+def _canaries(patient: Patient) -> Iterator[tuple[Record, Version]]:
+    """Versions that get a share, beside the live one."""
+    for release in every_record(patient.store, "releases"):
+        for name in release.data.get("weights") or {}:
+            if name != release.data.get("live"):
+                yield release, release.data["versions"][name]
 
 
 def _closed(version: Version) -> list[str]:

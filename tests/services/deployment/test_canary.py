@@ -581,3 +581,19 @@ class TestSleep:
         live.hear(ModelDeprecated(model_id=MODEL_ID, version=V1, by="ben", reason="wrong"))
         assert (live.data["live"], live.state(V1)) == ("", "retired")
         assert self.wake(live) is None
+
+
+class TestRollbackBesideACanary:
+    def test_to_another_version_it_ends_and_waits(self, canary: Desk):
+        canary.operate("promote")
+        canary.up(V3, CANARY)
+        decision = canary.hear(RollbackRequested(model_id=MODEL_ID, version=V1, by="ben"))
+        assert moves(decision) == ["aborted"]
+        assert (canary.data["live"], canary.state(V3)) == (V1, "retired")
+
+    def test_to_the_canary_itself_it_is_promoted(self, canary: Desk):
+        decision = canary.hear(RollbackRequested(model_id=MODEL_ID, version=V2, by="ben", reason="it is good"))
+        assert (moves(decision), canary.data["live"]) == (["finished"], V2)
+
+    def test_a_moment_for_what_is_unknown_is_nothing(self, canary: Desk):
+        assert canary.hear(ReleaseDue(model_id=MODEL_ID, version="9.9.9", what="keep", mark="1")) is None
