@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -100,9 +101,11 @@ class Home:
         self.pump()
         return payload.run_id
 
-    def pump(self) -> None:
-        """Handle deliveries, and what is delayed, until nothing is left to do."""
+    def pump(self, until: Callable[[], bool] = lambda: False) -> None:
+        """Handle deliveries, and what is delayed, until nothing is left to do, or until that has come true."""
         for _ in range(5000):
+            if until():
+                return
             deliveries = self.bus.lease(1, 0) or (self.bus.lease(1, 5) if self.bus.pending() else [])
             for delivery in deliveries:
                 self.clock.move(0.01)
