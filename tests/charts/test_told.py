@@ -173,7 +173,7 @@ def test_what_a_releaser_says_is_taken(chart: Chart, name: str, capability: Any)
     document = {
         "release": "serve-team-x-llm-qa-v1-1-0-0-1",
         "model": "team-x.llm-qa.v1@1.0.0",
-        "engine_model": "team-x.llm-qa.v1",
+        "engine_model": "team-x.llm-qa.v1@1.0.0" if name == "vllm" else "team-x.llm-qa.v1",
         "artifact": {
             "uri": "gs://bucket/team-x/runs/r-1/final",
             "manifest_digest": "sha256:" + "a" * 64,
@@ -198,4 +198,6 @@ def test_what_a_releaser_says_is_taken(chart: Chart, name: str, capability: Any)
     )
     values = values_of(workload, KubernetesSettings())
     assert checks.faults(chart.documents(values), ("1.35",)) == []
-    assert chart.one(values, "Service")["metadata"]["name"] == workload.name
+    service = chart.one(values, "Service")
+    assert service["metadata"]["name"] == workload.name
+    assert service["metadata"]["labels"]["kuznia.dev/model"] == "team-x.llm-qa.v1"

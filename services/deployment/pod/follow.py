@@ -68,7 +68,10 @@ class Follower:
         """
         try:
             found = ask_registry(self._registry, self._patience)
-            if found == self._refused or found == self._loaded():
+            if found == self._refused:
+                return
+            self._refused = None
+            if found == self._loaded():
                 return
             self._change(found)
             self._said = ""

@@ -122,6 +122,10 @@ def test_what_the_engine_refuses_is_not_offered_again(
     assert forge.stored.here() == FILES
     assert capsys.readouterr().out.count("its own words") == 1
     engine.status = 200
+    for version in ("1.0.0", "1.1.0"):
+        forge.live(version)
+        followed.look()
+    assert forge.stored.here() == NEXT, "named anew it is tried anew"
     forge.register("1.2.0", "third", forge.stored.upload("third", FILES | {"more": b"1.2.0"}))
     forge.live("1.2.0")
     followed.look()
