@@ -8,6 +8,7 @@ import click
 import msgspec
 
 from services.cli.common import installation, json_option, opened, person, print_json, print_table
+from services.ingress import google
 from services.ingress.http import PATH
 from services.ingress.senders import faults, new_token
 from shared.errors import Reject
@@ -25,10 +26,19 @@ def senders() -> None:
 @click.option(
     "--source", "sources", multiple=True, help="A CloudEvents source it may speak for, with all below."
 )
+@click.option(
+    "--google-account", "account", default="", help="A service account whose OIDC token it shows instead."
+)
+@click.option("--audience", default="", help="For whom that token is.")
 @json_option
-def add(name: str, events: tuple[str, ...], sources: tuple[str, ...], as_json: bool) -> None:
-    """Let the system NAME post events; prints its token, once."""
-    wrong = faults(name, events, sources)
+def add(
+    name: str, events: tuple[str, ...], sources: tuple[str, ...], account: str, audience: str, as_json: bool
+) -> None:
+    """Let the system NAME post events; prints its token, once.
+
+    With --google-account no token is made: Eventarc, or a Pub/Sub push, shows the one that Google signs for it.
+    """
+    wrong = faults(name, events, sources) + (google.faults(account, audience) if account else [])
     if wrong:
         raise Reject("\n".join(wrong))
     token, digest = new_token(name)
@@ -36,14 +46,17 @@ def add(name: str, events: tuple[str, ...], sources: tuple[str, ...], as_json: b
         record = ports.store.load(f"senders/{name}")
         if record.status == "ACTIVE":
             raise Reject(f"{name} may post already: `kuznia senders rotate {name}` makes a new token")
-        data = {"hash": digest, "events": list(events), "sources": list(sources), "by": person()}
+        proof = {"account": account, "audience": audience} if account else {"hash": digest}
+        data = {**proof, "events": list(events), "sources": list(sources), "by": person()}
         now = ports.clock.now()
         created = record.created_at or now
         ports.store.commit(
             msgspec.structs.replace(record, status="ACTIVE", data=data, created_at=created, updated_at=now)
         )
     if as_json:
-        print_json({"name": name, "token": token})
+        print_json({"name": name, **(proof if account else {"token": token})})
+    elif account:
+        click.echo(f"{account} may POST to <this console>{PATH}, with a token for {audience}")
     else:
         click.echo(f"{token}\n(it will not be shown again; POST to <this console>{PATH})")
 
@@ -76,6 +89,8 @@ def rotate(name: str, days: int, drop_old: bool) -> None:
         record = ports.store.load(f"senders/{name}")
         if record.status != "ACTIVE":
             raise Reject(f"there is no active sender {name!r}: `kuznia senders list` shows them")
+        if "hash" not in record.data:
+            raise Reject(f"{name} shows tokens that Google signs and changes: there is none to rotate")
         now = ports.clock.now()
         token, digest = new_token(name)
         until = (now + timedelta(days=days)).isoformat()

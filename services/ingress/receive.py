@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -11,12 +12,13 @@ import msgspec
 from events.catalog import PayloadError, UnknownEventError, decode, encode
 from events.envelope import EnvelopeError, Event, from_structured_json, name_of_type
 from services.ingress import storage
+from services.ingress.google import Google
 from services.ingress.read import Unreadable, faults, read
 from services.ingress.repositories import strangers
 from services.ingress.senders import admitted, granted
 from services.ingress.subjects import fault as subject_fault
 from services.ingress.subjects import subject_of
-from shared.errors import Retry
+from shared.errors import Reject, Retry
 from shared.identity import event_id
 from shared.ports.artifacts import Artifacts
 from shared.ports.bus import Bus
@@ -26,6 +28,7 @@ from shared.record import Record
 from shared.settings import Settings
 
 RETRY_SECONDS = 5
+_JWT = re.compile(r"(?i:bearer) +eyJ[\w-]+\.[\w-]+\.[\w-]+")
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,26 +64,35 @@ class Read(msgspec.Struct):
 class Ingress:
     """Decides over one request. headers: with lower-case names."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, google: Google | None = None) -> None:
         self._place = place
+        self._google = google or Google()
 
     def receive(self, headers: Mapping[str, str], body: bytes) -> Answer:
         """202 all durable · 200 nothing to do · 400 401 403 409 413 what is wrong · 503 try again."""
         limit = self._place.settings.max_body_bytes
         if len(body) > limit:
             return _error(413, f"the body has {len(body)} bytes; the limit is {limit}")
-        sender = admitted(self._place.store, headers.get("authorization", ""), self._place.clock.now())
-        if isinstance(sender, str):
-            return _error(401, sender)
         try:
+            sender = self._sender(headers.get("authorization", ""))
+            if isinstance(sender, str):
+                return _error(401, sender)
             events = [self._read(sender, raw) for raw in read(headers, body)]
             return _refusal(events) or self._publish(events)
         except Unreadable as error:
             return _error(400, str(error))
+        except Reject as error:
+            return _error(401, str(error))
         except Retry as error:
             return Answer(
                 status=503, body={"error": f"not now: {error}"}, retry_after=int(error.after or RETRY_SECONDS)
             )
+
+    def _sender(self, authorization: str) -> Record | str:
+        if _JWT.fullmatch(authorization.strip()):
+            google = self._google.sender(self._place.store, authorization.strip())
+            return google or "the token is of no service account that may post; `kuznia senders add` lets one"
+        return admitted(self._place.store, authorization, self._place.clock.now())
 
     def _read(self, sender: Record, raw: dict[str, Any]) -> Read:
         wrong = faults(raw)

@@ -62,7 +62,7 @@ def admitted(store: Store, authorization: str, now: datetime) -> Record | str:
         return "send `Authorization: Bearer <token>`; `kuznia senders add` makes one"
     name = token.removeprefix(PREFIX).partition("_")[0]
     sender = store.load(f"senders/{name}") if _NAME.fullmatch(name) else Record(key="senders/-")
-    hashes = [sender.data.get("hash", ""), _old_hash(sender.data, now)]
+    hashes = [sender.data.get("hash", ""), _old_hash(sender.data, now)]  # none of a sender of Google
     presented = token_hash(token)
     known = [hmac.compare_digest(presented, known) for known in hashes]
     if sender.status != "ACTIVE" or not any(known):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import Future
+from typing import Any
 
 import pytest
 
@@ -14,9 +15,22 @@ if not there("google.cloud.pubsub_v1"):
     pytest.skip("needs Google's clients: make contracts", allow_module_level=True)
 
 from google.api_core import exceptions as api
+from google.cloud.pubsub_v1.types import LimitExceededBehavior
 
 from shared.google import publisher as module
 from shared.google.publisher import Publisher
+
+
+def test_what_is_on_its_way_is_bounded_and_ordered(monkeypatch: pytest.MonkeyPatch):
+    """Who publishes faster than Pub/Sub takes it waits; nothing grows, and nothing is dropped."""
+    asked: dict[str, Any] = {}
+    monkeypatch.setattr(module, "PublisherClient", lambda **words: asked.update(words))
+    module.make_client()
+    options, flow = asked["publisher_options"], asked["publisher_options"].flow_control
+    assert options.enable_message_ordering
+    assert flow.limit_exceeded_behavior is LimitExceededBehavior.BLOCK
+    assert (flow.message_limit, flow.byte_limit) == (1000, 32 * module.MEGABYTE)
+    assert asked["batch_settings"].max_bytes <= flow.byte_limit / 8
 
 
 class Client:
