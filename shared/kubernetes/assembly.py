@@ -11,6 +11,7 @@ from shared.kubernetes.api import Api
 from shared.kubernetes.client import open_api
 from shared.kubernetes.cluster import KubernetesCluster
 from shared.kubernetes.making import PlainReleaser
+from shared.kubernetes.releases.argo import Argo
 from shared.kubernetes.releases.gitops import GitopsReleaser
 from shared.kubernetes.releases.helm import HelmReleaser
 from shared.kubernetes.releases.program import Helm
@@ -45,4 +46,4 @@ def open_releaser(settings: Settings, options: KubernetesSettings, api: Api, clo
     repository = DeployRepository(
         options.gitops_repository, options.gitops_branch, mirror, options.request_seconds
     )
-    return GitopsReleaser(options, keys, repository, Helm(options))
+    return GitopsReleaser(options, keys, repository, Helm(options), Argo(api, clock))

@@ -19,7 +19,7 @@ from shared.local.clock import SystemClock
 from shared.ports.cluster import Workload
 from tests.charts.rendering import Chart, Document, merged
 from tests.shared.kubernetes.helming import served
-from tests.shared.kubernetes.releasing import NAME, Objects, server
+from tests.shared.kubernetes.releasing import NAME, server
 from tests.shared.kubernetes.releasing import NAMESPACE as SERVERS
 from tests.shared.kubernetes.workloads import training
 
@@ -194,7 +194,7 @@ def test_by_gitops_only_the_keys_are_written(chart: Chart):
         f"create deployments.apps in {SERVERS}"
     ]
     assert rights.lacking({"list"}, "", "secrets", SERVERS) == [f"list secrets. in {SERVERS}"]
-    assert Objects().held == {}
+    assert rights.lacking({"get"}, "argoproj.io", "applications", "argocd") == []
 
 
 @pytest.mark.parametrize("account", ["cards", "registration", "webhook", "outbound", "status", "quotas"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from urllib.parse import urlsplit
 
 from shared.errors import Reject
@@ -15,6 +16,7 @@ from shared.kubernetes.releases.application import (
     message_of,
     removal_message,
 )
+from shared.kubernetes.releases.argo import Argo
 from shared.kubernetes.releases.chart import chart_digest, is_folder, operator_values
 from shared.kubernetes.releases.program import Helm
 from shared.kubernetes.releases.repository import DeployRepository
@@ -23,31 +25,46 @@ from shared.kubernetes.releases.values import release_name, values_of
 from shared.kubernetes.settings import KubernetesSettings
 from shared.ports.cluster import Workload
 
+LOOK_SECONDS = 15.0
+
 
 class GitopsReleaser:
     """A `Releaser`. helm renders a chart that lies on this machine; of one in a registry Argo CD does."""
 
     def __init__(
-        self, settings: KubernetesSettings, keys: Keys, repository: DeployRepository, helm: Helm
+        self, settings: KubernetesSettings, keys: Keys, repository: DeployRepository, helm: Helm, argo: Argo
     ) -> None:
         _refuse_credentials(settings.gitops_repository)
         self._settings = settings
         self._keys = keys
         self._repository = repository
         self._helm = helm
+        self._argo = argo
+        self._lately: dict[
+            str, tuple[str, float]
+        ] = {}  # by name: which workload was found committed, and when
 
     def apply(self, workload: Workload) -> None:
-        """As `Releaser.apply`: one commit, or none where the repository has it already."""
-        settings = self._settings
+        """As `Releaser.apply`: one commit, or none where the repository has it already.
+
+        Asked again while nothing runs yet, it looks at Argo CD, and raises Reject once that has failed or is late.
+        """
+        settings, spec = self._settings, spec_digest(workload)
+        known, seen = self._lately.get(workload.name, ("", 0.0))
+        if known == spec and time.monotonic() - seen < LOOK_SECONDS:
+            return  # whoever waits for it asks every second
         namespace = settings.namespace_of(tenant_of(workload), "server")
         folder = folder_of(workload, settings)
         self._refuse_another(workload, folder)
         release = self._release(workload, namespace)
         self._keys.give(workload.name, namespace)
-        self._repository.put(folder, files_of(release, settings), message_of(release))
+        if not self._repository.put(folder, files_of(release, settings), message_of(release)):
+            self._argo.require(workload, self._repository.changed(folder))
+        self._lately[workload.name] = (spec, time.monotonic())
 
     def stop(self, name: str, namespace: str) -> None:
         """As `Releaser.stop`: one commit that removes it; Argo CD then takes away what it made."""
+        self._lately.pop(name, None)
         for folder in self._repository.folders(self._settings.gitops_path.strip("/"), name):
             self._repository.remove(folder, removal_message(name))
         self._keys.take(name, namespace)

@@ -11,6 +11,7 @@ import re
 import subprocess
 import tempfile
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 
@@ -58,6 +59,11 @@ class DeployRepository:
         pattern = re.compile(rf"{re.escape(place)}[^/]+/{re.escape(name)}(?=/)")
         found = (pattern.match(path) for path in self._tree(self._fetch()))
         return sorted({match.group() for match in found if match})
+
+    def changed(self, folder: str) -> datetime:
+        """When the folder was last changed, as of the last look at the repository. Raises Retry."""
+        said = self._git(["log", "-1", "--format=%cI", f"refs/heads/{self._branch}", "--", folder])
+        return datetime.fromisoformat(said)
 
     def put(self, folder: str, files: Mapping[str, str], message: str) -> str:
         """Make the folder hold these files and no others; the commit, or empty where it does already.

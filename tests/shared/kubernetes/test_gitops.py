@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,11 @@ import yaml
 from msgspec.structs import replace
 
 from shared.errors import Reject, Retry, Unknown
+from shared.kubernetes.kinds import Ref
 from shared.kubernetes.manifests import labels
+from shared.kubernetes.releases import gitops
 from shared.kubernetes.releases import repository as module
+from shared.kubernetes.releases.argo import Argo
 from shared.kubernetes.releases.gitops import GitopsReleaser
 from shared.kubernetes.releases.program import Helm
 from shared.kubernetes.releases.repository import ATTEMPTS, DeployRepository
@@ -84,13 +89,37 @@ def chosen(deploy: Deploy, **more: Any) -> KubernetesSettings:
     return settings(**({"releases": "gitops", "gitops_repository": str(deploy.path), "chart": OCI} | more))
 
 
+class FixedClock:
+    def __init__(self) -> None:
+        self.ahead = timedelta()
+
+    def now(self) -> datetime:
+        return datetime.now(UTC) + self.ahead
+
+
+class Applications:
+    """Argo CD's objects, as the API has them."""
+
+    def __init__(self) -> None:
+        self.status: dict[str, Any] | None = None
+        self.refused = False
+
+    def read(self, ref: Ref) -> dict[str, Any] | None:
+        assert (ref.kind.kind, ref.namespace, ref.name) == ("Application", "argocd", NAME)
+        if self.refused:
+            raise Reject("read Application: 403: is it allowed?")
+        return {"status": self.status} if self.status else None
+
+
 class Releases:
     """A releaser with what it was given."""
 
     def __init__(self, deploy: Deploy, repository: DeployRepository, helm: str, **more: Any) -> None:
         self.objects = Objects()
         of = chosen(deploy, **more)
-        self.releaser = GitopsReleaser(of, keys(self.objects), repository, Helm(of, helm))
+        self.clock, self.cluster = FixedClock(), Applications()
+        argo = Argo(self.cluster, self.clock)
+        self.releaser = GitopsReleaser(of, keys(self.objects), repository, Helm(of, helm), argo)
 
 
 @pytest.fixture
@@ -153,9 +182,12 @@ class TestRelease:
         assert kubernetes_checks.faults([application], ("1.33",)) == []
         assert application["spec"]["source"]["path"] == f"{FOLDER}/manifests"
 
-    def test_the_same_again_is_no_commit(self, deploy: Deploy, release: Releases):
+    def test_the_same_again_is_no_commit(
+        self, deploy: Deploy, release: Releases, repository: DeployRepository
+    ):
         release.releaser.apply(server())
         release.releaser.apply(server())
+        Releases(deploy, repository, "no-helm").releaser.apply(server())
         assert len(deploy.commits) == 1
 
     def test_other_values_of_the_operator_are_a_commit(
@@ -195,6 +227,69 @@ class TestRelease:
 
     def test_a_user_of_ssh_is_no_secret(self, deploy: Deploy, repository: DeployRepository):
         Releases(deploy, repository, "no-helm", gitops_repository="ssh://git@git.example/d.git")
+
+
+class TestWaiting:
+    """Asked again, while there is no Deployment."""
+
+    @pytest.fixture(autouse=True)
+    def _impatient(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(gitops, "LOOK_SECONDS", 0.0)
+
+    def test_argo_has_its_time(self, release: Releases):
+        for status in (None, {"health": {"status": "Progressing"}, "sync": {"status": "Synced"}}):
+            release.cluster.status = status
+            release.releaser.apply(server())
+            release.releaser.apply(server())
+
+    @pytest.mark.parametrize(
+        ("status", "cause"),
+        [
+            (None, "has the root Application been applied?"),
+            (
+                {"conditions": [{"type": "ComparisonError", "message": "authentication required"}]},
+                "authentication",
+            ),
+            ({"sync": {"status": "OutOfSync"}}, "it is pending, and says nothing more"),
+        ],
+    )
+    def test_and_no_more(self, release: Releases, status: dict[str, Any] | None, cause: str):
+        release.releaser.apply(server())
+        release.cluster.status = status
+        release.clock.ahead = timedelta(seconds=601)
+        with pytest.raises(
+            Reject, match="Argo CD has not made it within 600 s of its commit: .*" + re.escape(cause)
+        ):
+            release.releaser.apply(server())
+
+    def test_what_may_not_be_read_is_told(self, release: Releases):
+        release.releaser.apply(server())
+        release.cluster.refused, release.clock.ahead = True, timedelta(seconds=601)
+        with pytest.raises(Reject, match="403: is it allowed"):
+            release.releaser.apply(server())
+
+    def test_what_has_failed_is_not_waited_for(self, release: Releases):
+        release.releaser.apply(server())
+        release.cluster.status = {"health": {"status": "Degraded"}}
+        with pytest.raises(Reject, match="Argo CD calls it degraded"):
+            release.releaser.apply(server())
+
+    def test_what_is_there_may_be_old(self, release: Releases):
+        release.releaser.apply(server())
+        release.cluster.status = {"health": {"status": "Healthy"}, "sync": {"status": "Synced"}}
+        release.clock.ahead = timedelta(days=9)
+        release.releaser.apply(server())
+
+
+def test_who_asks_every_second_is_not_answered_by_git(release: Releases, monkeypatch: pytest.MonkeyPatch):
+    release.releaser.apply(server())
+    with monkeypatch.context() as patch:
+        patch.setattr(DeployRepository, "read", lambda *_: pytest.fail("git was asked"))
+        release.releaser.apply(server())
+        with pytest.raises(pytest.fail.Exception):
+            release.releaser.apply(server(engine="llamafactory"))
+    release.releaser.stop(NAME, NAMESPACE)
+    release.releaser.apply(server())
 
 
 class TestRepository:
