@@ -16,6 +16,7 @@ from events.catalog import decode, encode
 from events.engine_idle import EngineIdle
 from events.envelope import Event
 from events.workload_changed import WorkloadChanged
+from shared.errors import Reject
 from shared.identity import workload_name
 from shared.record import Record
 from shared.service import Decision, Speech, Wish
@@ -45,7 +46,9 @@ def decide(record: Record, event: Event, now: datetime) -> Decision | None:
 
 
 def _wanted(data: dict[str, Any], wanted: AdapterWanted, event: Event) -> Decision:
-    """One more to carry; the engine is started where it does not run."""
+    """One more to carry; the engine is started where it does not run. Raises Reject for another tenant's."""
+    if data.get("tenant", wanted.tenant) != wanted.tenant:
+        raise Reject(f"{wanted.engine} is {data['tenant']}'s, and {wanted.release} is {wanted.tenant}'s")
     told = encode(wanted) | {"cause": event.id, "traceparent": event.traceparent}
     data["adapters"][wanted.release] = told
     if data.get("state") in RUNNING:

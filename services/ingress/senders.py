@@ -15,9 +15,8 @@ from shared.ports.store import Store
 from shared.record import Record
 
 PREFIX = "kze_"
-NEVER = frozenset(
-    {"push-received", "workload-changed"}
-)  # the word of a forge, proven; and of our own cluster
+# The word of a forge, proven; of our own cluster; and what we say to our engines.
+NEVER = frozenset({"push-received", "workload-changed", "adapter-wanted", "adapter-dropped", "engine-idle"})
 OURS = "/kuznia"
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 

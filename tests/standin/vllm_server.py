@@ -20,12 +20,13 @@ from typing import Any
 
 
 class Server(ThreadingHTTPServer):
-    """models: name -> folder, the base first. chosen: the words it was started with."""
+    """models: name -> folder, the base first. chosen: the words it was started with. open: it takes questions."""
 
     daemon_threads = True
 
     def __init__(self, words: list[str]) -> None:
         self.chosen = words
+        self.open = "KUZNIA_AGENT" not in os.environ
         self.models = {self.word("--served-model-name"): words[1]}
         for module in self.words("--lora-modules"):
             name, _, folder = module.partition("=")
@@ -66,9 +67,14 @@ class Handler(BaseHTTPRequestHandler):
             self._json(202, {})
         elif not self._has_key():
             self._json(401, {"error": "Unauthorized"})
+        elif self.path == "/kuznia/open" and self._is_agent():
+            self.server.open = True
+            self._json(200, {})
+        elif self.path == "/v1/chat/completions" and not self.server.open:
+            self._json(503, {"error": {"message": "Adapters are being loaded."}})
         elif self.path == "/v1/chat/completions":
             self._chat(body)
-        elif self.headers["x-kuznia-gate"] != os.environ.get("KUZNIA_GATE_SECRET"):
+        elif not self._is_agent():
             self._json(404, {"detail": "Not Found"})
         elif self.path == "/v1/load_lora_adapter":
             self._load(body["lora_name"], Path(body["lora_path"]))
@@ -82,6 +88,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def _has_key(self) -> bool:
         return self.headers["authorization"] == f"Bearer {os.environ.get('VLLM_API_KEY')}"
+
+    def _is_agent(self) -> bool:
+        return self.headers["x-kuznia-gate"] == os.environ.get("KUZNIA_GATE_SECRET", "nobody's")
 
     def _load(self, name: str, folder: Path) -> None:
         config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -28,6 +28,16 @@ class Engine(Protocol):
     def unload(self, name: str) -> None: ...
 
 
+class Weights(Protocol):
+    """placed: an adapter's checked weights on this machine; raises Reject where they are not to be used.
+
+    forget: of what was unloaded, by its name in the engine.
+    """
+
+    def placed(self, adapter: Adapter) -> Path: ...
+    def forget(self, name: str) -> None: ...
+
+
 class Start(msgspec.Struct, frozen=True, kw_only=True):
     """Of the server: its name in the cluster, which start it is, where it answers."""
 
@@ -37,16 +47,15 @@ class Start(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Carrier:
-    """place: an adapter's checked weights on this machine; raises Reject where they are not to be used."""
+    """Used by one thread, for one start of the engine."""
 
-    def __init__(
-        self, start: Start, engine: Engine, ports: PodPorts, place: Callable[[Adapter], Path]
-    ) -> None:
+    def __init__(self, start: Start, engine: Engine, ports: PodPorts, weights: Weights) -> None:
         self._start = start
         self._engine = engine
         self._ports = ports
-        self._place = place
-        self._carried: dict[str, Adapter] = {}  # by release; what the engine has is their engine_model
+        self._weights = weights
+        self._loaded: set[str] = set()  # engine_models
+        self._carried: dict[str, Adapter] = {}  # by release
         self._refused: set[str] = set()
         self._leaving: dict[str, float] = {}  # engine_model -> when it goes
 
@@ -69,16 +78,22 @@ class Carrier:
     def _take(self, adapter: Adapter) -> None:
         began = time.monotonic()
         try:
-            self._engine.load(adapter.engine_model, self._place(adapter))
+            self._load(adapter)
         except Reject as error:
             self._say(adapter, "failed", "Refused", str(error))
             self._refused.add(adapter.release)
             return
-        self._leaving.pop(adapter.engine_model, None)
         took = time.monotonic() - began
         sys.stdout.write(f"{adapter.engine_model} is loaded, in {took * 1000:.0f} ms\n")
         self._say(adapter, "ready")
         self._carried[adapter.release] = adapter
+
+    def _load(self, adapter: Adapter) -> None:
+        """Unless it is there for another release of the same version, or has not gone yet."""
+        if adapter.engine_model not in self._loaded:
+            self._engine.load(adapter.engine_model, self._weights.placed(adapter))
+        self._loaded.add(adapter.engine_model)
+        self._leaving.pop(adapter.engine_model, None)
 
     def _let_go(self) -> None:
         held = {adapter.engine_model for adapter in self._carried.values()}
@@ -95,6 +110,8 @@ class Carrier:
         except KuzniaError as error:  # it stays until the engine ends; nobody is led to it
             sys.stdout.write(f"{name} is not wanted, and stays: {error}\n")
         else:
+            self._loaded.discard(name)
+            self._weights.forget(name)
             sys.stdout.write(f"{name} is unloaded\n")
 
     def _say(self, adapter: Adapter, phase: str, reason: str = "", message: str = "") -> None:

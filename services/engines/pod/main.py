@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import signal
 import sys
 import time
@@ -25,6 +26,7 @@ from shared.errors import KuzniaError, Reject, Retry
 from shared.forge.environment import available_cpus
 from shared.forge.process import Running
 from shared.forge.serving import Adapters, Serving
+from shared.identity import workload_name
 from shared.podkit import document as documents
 from shared.podkit.attend import attend
 from shared.podkit.bases import base_model
@@ -80,7 +82,7 @@ def _prepare(document: Document, address: str, ports: PodPorts) -> Prepared:
     start = starter(told, Place(settings=ports.settings, work=work, log=log, key=key), more)
     engine = Vllm(address, key, secret)
     begun = Start(server=document.release, attempt=documents.attempt(), address=address)
-    carrier = Carrier(begun, engine, ports, weights.placed)
+    carrier = Carrier(begun, engine, ports, weights)
     return Prepared(start, _beat(engine, registry, carrier), log)
 
 
@@ -105,7 +107,7 @@ class _Look:
 
     def __init__(self, engine: Vllm, registry: Registry, carrier: Carrier) -> None:
         self._engine, self._registry, self._carrier = engine, registry, carrier
-        self._ready, self._owing = False, True
+        self._ready, self._open, self._owing = False, False, True
         self.not_before = 0.0
 
     def now(self) -> None:
@@ -115,6 +117,9 @@ class _Look:
             self._owing = True
             self._carrier.follow(self._registry.wanted())
             self._owing = not self._carrier.settled
+            if not self._open:
+                self._engine.open()
+                self._open = True
 
 
 class _Weights:
@@ -152,15 +157,22 @@ class _Weights:
                 f"it was trained on {artifact.base_model} {artifact.base_digest}, and the base here is"
                 f" {base.digest}"
             )
-        folder = place(self._ports.artifacts, artifact, self._work / adapter.release)
+        folder = place(self._ports.artifacts, artifact, self._folder(adapter.engine_model))
         if not _same(chat_template(folder), self._template):
             raise Reject("its chat template is not the one that this engine was started with")
         return folder
 
+    def forget(self, name: str) -> None:
+        """A copy of weights that are not loaded any more; in the store they stay."""
+        shutil.rmtree(self._folder(name), ignore_errors=True)
+
+    def _folder(self, name: str) -> Path:
+        return self._work / workload_name("adapter", name)
+
     def _first_template(self, wanted: dict[str, Adapter]) -> str:
         for adapter in wanted.values():
             try:
-                folder = place(self._ports.artifacts, adapter.artifact, self._work / adapter.release)
+                folder = place(self._ports.artifacts, adapter.artifact, self._folder(adapter.engine_model))
             except Reject:
                 continue  # it is told when it is to be loaded
             return chat_template(folder)

@@ -34,6 +34,7 @@ class Registry:
         self._seen: int | None = None
         self._next = 0.0
         self._poked = False
+        self._known: dict[str, Adapter] = {}
 
     def poke(self, _signal: int = 0, _frame: FrameType | None = None) -> None:
         """Look again, whatever the store says."""
@@ -48,7 +49,12 @@ class Registry:
         return time.monotonic() >= self._next
 
     def wanted(self) -> dict[str, Adapter]:
-        """By release; none where another server is to carry them. Raises Retry, also for a record of no sense."""
+        """By release; none where another server is to carry them. Read only where something changed.
+
+        Raises Retry, also for a record of no sense.
+        """
+        if not self.changed():
+            return self._known
         self._poked = False
         seen = self._store.version() if isinstance(self._store, Versioned) else None
         record = self._store.load(self._key)
@@ -57,4 +63,5 @@ class Registry:
         except msgspec.ValidationError as error:
             raise Retry(f"{self._key} does not read as an engine's record: {error}") from error
         self._seen, self._next = seen, time.monotonic() + EVERY_SECONDS
-        return orders.adapters if orders.server == self._server else {}
+        self._known = orders.adapters if orders.server == self._server else {}
+        return self._known

@@ -11,6 +11,7 @@ from shared.errors import Reject, Retry
 from shared.forge.serving import READY_PATHS
 
 SECONDS = 120.0
+READY_SECONDS = 2.0
 _ANSWERED = 200
 _THERE, _GONE = "has already been loaded", "cannot be found"
 
@@ -29,9 +30,13 @@ class Vllm:
     def ready(self) -> bool:
         """Whether it answers."""
         try:
-            return self._ask("GET", READY_PATHS["vllm"])[0] == _ANSWERED
+            return self._ask("GET", READY_PATHS["vllm"], seconds=READY_SECONDS)[0] == _ANSWERED
         except Retry:
             return False
+
+    def open(self) -> None:
+        """Let the gate take questions: what was wanted at the start is loaded. Raises Retry."""
+        self._ask("POST", "/kuznia/open")
 
     def load(self, name: str, folder: Path) -> None:
         """Load an adapter; one that is loaded already is success. Raises Reject (its own word), Retry."""
@@ -46,8 +51,8 @@ class Vllm:
         if status != _ANSWERED and done not in said:
             raise Reject(f"vLLM will not {what} {body['lora_name']} ({status}): {said}")
 
-    def _ask(self, method: str, path: str, body: Any = None) -> tuple[int, str]:
-        connection = http.client.HTTPConnection(self._address, timeout=SECONDS)
+    def _ask(self, method: str, path: str, body: Any = None, seconds: float = SECONDS) -> tuple[int, str]:
+        connection = http.client.HTTPConnection(self._address, timeout=seconds)
         try:
             connection.request(method, path, json.dumps(body) if body else None, self._headers)
             with connection.getresponse() as answer:

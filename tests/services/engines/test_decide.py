@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from events.adapter_dropped import AdapterDropped
@@ -12,6 +13,7 @@ from events.engine_idle import EngineIdle
 from events.workload_changed import WorkloadChanged
 from services.engines import SERVICE
 from services.engines.decide import IDLE_SECONDS
+from shared.errors import Reject
 from shared.service import Decision
 from tests.services.words import MODEL_ID, Hearing, artifact, changed, said, wished
 
@@ -139,6 +141,13 @@ def test_started_again_it_answers_elsewhere(desk: Desk):
     desk.server("ready", address="127.0.0.1:2", attempt=2)
     assert desk.data["address"] == "127.0.0.1:2"
     assert desk.server("running") is None
+
+
+def test_another_tenant_s_adapter_is_refused(desk: Desk):
+    desk.want("1.0.0")
+    desk.record = msgspec.structs.replace(desk.record, data={**desk.data, "tenant": "team-y"})
+    with pytest.raises(Reject, match=r"is team-y's, and serve-1\.1\.0 is team-x's"):
+        desk.want("1.1.0")
 
 
 def test_what_others_servers_do_is_none_of_its_business():

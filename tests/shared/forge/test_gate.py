@@ -44,7 +44,9 @@ def line(monkeypatch: pytest.MonkeyPatch) -> Line:
     monkeypatch.setenv("KUZNIA_GATE_SECRET", "s3cret")
     monkeypatch.setenv("VLLM_API_KEY", "key")
     monkeypatch.setenv("KUZNIA_AGENT", "4242")
-    return Line()
+    found = Line()
+    found.ask("/kuznia/open", x_kuznia_gate="s3cret")
+    return found
 
 
 @pytest.mark.parametrize(
@@ -71,12 +73,24 @@ def test_the_agent_passes_with_its_secret_and_only_from_this_machine(line: Line)
     assert line.ask("/v1/load_lora_adapter", client=None, x_kuznia_gate="s3cret") == 404
 
 
+def test_questions_wait_until_the_agent_has_loaded_what_it_is_to_load(line: Line) -> None:
+    line.gate = Gate(line.app)
+    assert line.ask("/v1/chat/completions") == 503
+    assert line.ask("/health", "GET") == 200
+    assert line.ask("/v1/load_lora_adapter", x_kuznia_gate="s3cret") == 200
+    assert line.ask("/kuznia/open") == 404
+    assert line.ask("/v1/chat/completions") == 503
+    assert line.ask("/kuznia/open", x_kuznia_gate="s3cret") == 200
+    assert line.ask("/v1/chat/completions") == 200
+
+
 def test_without_an_agent_nobody_has_the_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("KUZNIA_GATE_SECRET", raising=False)
     monkeypatch.delenv("KUZNIA_AGENT", raising=False)
     line = Line()
     assert line.ask("/v1/load_lora_adapter", x_kuznia_gate="") == 404
     assert line.ask("/kuznia/reload", authorization="Bearer key") == 404
+    assert line.ask("/v1/chat/completions") == 200
 
 
 def test_a_reload_is_for_who_has_the_key(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,9 @@ vLLM has more routes than anybody should reach: loading an adapter takes a path 
 comes from this machine and shows the secret that the pod's agent made for this start. A separate proxy would cost
 every request a hop; this costs a dictionary lookup.
 
-KUZNIA_GATE_SECRET: the agent's secret; unset: nobody has one. KUZNIA_AGENT: its pid, told of `/kuznia/reload`.
+KUZNIA_GATE_SECRET: the agent's secret; unset: nobody has one. KUZNIA_AGENT: its pid, told of `/kuznia/reload`;
+where it is set, questions are answered 503 until the agent has loaded what it is to load (`/kuznia/open`): one that
+comes early is to be asked again, and not told that there is no such model.
 """
 
 from __future__ import annotations
@@ -26,7 +28,16 @@ OFFERED = {
     "/v1/responses": ("POST",),
 }
 RELOAD = "/kuznia/reload"
+OPEN = "/kuznia/open"
 SECRET_HEADER = b"x-kuznia-gate"
+
+_WORDS = {
+    200: b'{"status":"open"}',
+    202: b'{"status":"accepted"}',
+    401: b'{"error":"Unauthorized"}',
+    404: b'{"detail":"Not Found"}',
+    503: b'{"error":{"message":"Adapters are being loaded.","type":"server_error","code":"model_not_ready"}}',
+}
 
 App = Callable[[dict[str, Any], Any, Any], Awaitable[None]]
 
@@ -39,6 +50,7 @@ class Gate:
         self._secret = os.environ.get("KUZNIA_GATE_SECRET", "")
         self._key = os.environ.get("VLLM_API_KEY", "")
         self._agent = int(os.environ.get("KUZNIA_AGENT", "0"))
+        self._open = not self._agent
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         """Let it pass, or answer here."""
@@ -46,12 +58,27 @@ class Gate:
             await self._app(scope, receive, send)
         elif scope["type"] != "http":
             await send({"type": "websocket.close", "code": 1008})
-        elif scope["method"] in OFFERED.get(scope["path"], ()) or self._is_agent(scope):
-            await self._app(scope, receive, send)
+        elif self._is_agent(scope):
+            await self._serve_agent(scope, receive, send)
+        elif scope["method"] in OFFERED.get(scope["path"], ()):
+            await self._serve(scope, receive, send)
         elif (scope["path"], scope["method"]) == (RELOAD, "POST"):
             await _answer(send, self._reload(scope))
         else:
             await _answer(send, 404)
+
+    async def _serve(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        if self._open or scope["method"] == "GET":
+            await self._app(scope, receive, send)
+        else:
+            await _answer(send, 503)
+
+    async def _serve_agent(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        if scope["path"] == OPEN:
+            self._open = True
+            await _answer(send, 200)
+        else:
+            await self._app(scope, receive, send)
 
     def _is_agent(self, scope: dict[str, Any]) -> bool:
         """From this machine to this machine, and knows the secret."""
@@ -75,8 +102,9 @@ def _header(scope: dict[str, Any], name: bytes) -> bytes:
 
 
 async def _answer(send: Any, status: int) -> None:
-    words = {202: b'{"status":"accepted"}', 401: b'{"error":"Unauthorized"}', 404: b'{"detail":"Not Found"}'}
-    body = words[status]
+    body = _WORDS[status]
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    if status == 503:
+        headers.append((b"retry-after", b"1"))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -40,6 +40,7 @@ class World:
     def __init__(self) -> None:
         self.loaded: dict[str, Path] = {}
         self.events: list[Any] = []
+        self.forgotten: list[str] = []
         self.loads = 0
         self.deaf = self.refuses = False
         settings = Settings(home=Path("/h"), cache=Path("/c"))
@@ -53,7 +54,13 @@ class World:
 
     def start(self, attempt: int = 1) -> Carrier:
         begun = Start(server="engine-1", attempt=attempt, address="127.0.0.1:41000")
-        return Carrier(begun, self, self.ports, lambda one: Path(one.artifact.uri))
+        return Carrier(begun, self, self.ports, self)
+
+    def placed(self, one: Adapter) -> Path:
+        return Path(one.artifact.uri)
+
+    def forget(self, name: str) -> None:
+        self.forgotten.append(name)
 
     def load(self, name: str, folder: Path) -> None:
         self.loads += 1
@@ -151,6 +158,7 @@ def test_then_it_is_unloaded(world: World) -> None:
     world.want(adapter("1.0.0"), adapter("1.1.0"))
     world.want(adapter("1.1.0"))
     assert set(world.loaded) == {f"{MODEL_ID}@1.1.0"}
+    assert world.forgotten == [f"{MODEL_ID}@1.0.0"]
     assert world.carrier.settled
 
 
@@ -160,6 +168,7 @@ def test_a_version_that_comes_back_under_a_new_release_is_not_unloaded_with_the_
     world.want(adapter("1.0.0", start=2))
     assert set(world.loaded) == {f"{MODEL_ID}@1.0.0"}
     assert world.phases()[-1] == ("serve-1.0.0-2", "ready")
+    assert (world.loads, world.forgotten) == (1, [])
     assert world.carrier.settled
 
 

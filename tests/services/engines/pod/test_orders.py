@@ -59,12 +59,22 @@ def test_it_looks_again_after_a_commit_or_when_poked() -> None:
     assert not registry.changed()
 
 
+def test_nothing_is_read_that_did_not_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    store: Any = Marked()
+    write(store, server=SERVER, adapters={"serve-1": told("serve-1")})
+    registry = Registry(store, KEY, SERVER)
+    known = registry.wanted()
+    monkeypatch.setattr(store, "load", lambda key: pytest.fail(f"{key} was read again"))
+    assert registry.wanted() == known
+
+
 def test_a_store_without_a_marker_is_read_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     store: Any = MemoryStore()
     registry = Registry(store, KEY, SERVER)
     registry.wanted()
     assert not registry.changed()
     monkeypatch.setattr(orders, "EVERY_SECONDS", 0.0)
+    registry.poke()
     registry.wanted()
     assert registry.changed()
 
