@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl, urlsplit
 import msgspec
 import yaml
 
+from shared.kubernetes.fake import protobuf
 from shared.kubernetes.fake.failures import Failure
 from shared.kubernetes.fake.objects import Object
 from shared.kubernetes.fake.server import LOST, Answer, ApiServer, Request
@@ -177,6 +178,8 @@ def _decoded(raw: bytes, content_type: str) -> Any:
     if not raw:
         return None
     try:
+        if content_type == protobuf.CONTENT_TYPE and raw.startswith(protobuf.MAGIC):
+            return protobuf.decoded(raw)
         if content_type.endswith("yaml") and not raw.lstrip().startswith(b"{"):
             return yaml.safe_load(raw)
         return json.loads(raw)

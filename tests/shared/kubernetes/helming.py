@@ -9,9 +9,6 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import pytest
-
-from shared.kubernetes.fake import http
 from shared.kubernetes.fake.core import Core
 from shared.kubernetes.fake.http import HttpFront
 from shared.kubernetes.fake.server import Answer, ApiServer, Request
@@ -20,7 +17,6 @@ from shared.kubernetes.kinds import NAMESPACE as NAMESPACES
 from shared.kubernetes.releases.helm import HelmReleaser
 from shared.kubernetes.releases.program import Helm
 from shared.kubernetes.settings import KubernetesSettings
-from tests.shared.kubernetes import protobuf
 from tests.shared.kubernetes.releasing import NAME, NAMESPACE, Objects, keys, settings
 
 
@@ -84,16 +80,7 @@ class Cluster:
 
 @contextmanager
 def served(helm: str) -> Iterator[Cluster]:
-    """helm 4 sends its Secrets as protobuf, which our server is taught here."""
-    plain = http._decoded
-
-    def decoded(raw: bytes, content_type: str) -> Any:
-        if content_type == protobuf.CONTENT_TYPE and raw.startswith(protobuf.MAGIC):
-            return protobuf.decoded(raw)
-        return plain(raw, content_type)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(http, "_decoded", decoded)
-        found = Cluster(helm)
-        yield found
-        found.front.close()
+    """One, for as long as it is needed."""
+    found = Cluster(helm)
+    yield found
+    found.front.close()

@@ -1,4 +1,4 @@
-"""Bodies in protobuf, which helm 4 sends of its Secrets: `k8s\\0`, an envelope, and the object, to what JSON would say."""
+"""Bodies in protobuf, as helm 4 sends its Secrets: a magic, an envelope, the object; to what JSON would say."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ def decoded(raw: bytes) -> dict[str, Any]:
     if not raw.startswith(MAGIC):
         raise ValueError("no protobuf of Kubernetes begins like this")
     envelope = dict(_fields(raw[len(MAGIC) :]))
-    kind = {number: value.decode() for number, value in _fields(envelope[1])}
+    kind = {number: value.decode() for number, value in _fields(envelope.get(1, b""))}
     if kind.get(2) == "Secret":
-        return {"apiVersion": kind[1], "kind": "Secret", **_secret(envelope[2])}
+        return {"apiVersion": kind.get(1, "v1"), "kind": "Secret", **_secret(envelope.get(2, b""))}
     if kind.get(2) == "DeleteOptions":
-        return {"apiVersion": kind[1], "kind": "DeleteOptions"}
+        return {"apiVersion": kind.get(1, "v1"), "kind": "DeleteOptions"}
     raise ValueError(f"{kind.get(2)} is not read as protobuf here")
 
 
@@ -72,9 +72,10 @@ def _fields(raw: bytes) -> Iterator[tuple[int, Any]]:
 
 def _varint(raw: bytes, place: int) -> tuple[int, int]:
     value = shift = 0
-    while True:
+    while place < len(raw):
         byte = raw[place]
         value |= (byte & 0x7F) << shift
         place, shift = place + 1, shift + 7
         if byte < 0x80:
             return value, place
+    raise ValueError("it ends within a number")
