@@ -133,7 +133,7 @@ def _sized(gpus: int) -> dict[str, Any]:
 def test_the_gate_is_the_pods_own(chart: Chart):
     here = (chart.path / "files" / "kuznia_gate.py").read_text(encoding="utf-8")
     assert here == (INSIDE / "engine" / "kuznia_gate.py").read_text(encoding="utf-8"), (
-        "cp shared/forge/inside/engine/kuznia_gate.py charts/llama-factory-api/files/"
+        "cp shared/forge/inside/engine/kuznia_gate.py charts/llama-factory-api/files/ && python -m infra.charts"
     )
     config = chart.one(MODEL, "ConfigMap")
     assert config["data"]["kuznia_gate.py"] == here
