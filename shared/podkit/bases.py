@@ -9,11 +9,12 @@ import msgspec
 from shared.errors import Reject
 from shared.forge.environment import Trainer, environment
 from shared.forge.models import BaseModel, commit_folder, folder, is_commit, resolve
-from shared.hub import client
+from shared.hub import client, stored
 from shared.hub.snapshot import bring
 from shared.podkit.patience import Patience
 from shared.ports.artifacts import Artifacts
 from shared.settings import Settings
+from shared.storage.open import open_artifacts
 
 
 class Pin(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,7 +48,8 @@ def pinned(settings: Settings, artifacts: Artifacts, place: str, name: object, a
 
 
 def base_model(settings: Settings, name: object, revision: str = "") -> BaseModel:
-    """The base model at this revision: on this machine, or fetched from the hub where that may be asked.
+    """The base model at this revision: on this machine, from the store of KUZNIA_BASES, or from the hub where that
+    may be asked.
 
     Raises Reject where it is neither here nor to be had, or is no name of a model; Retry where the hub is not there.
     """
@@ -57,6 +59,9 @@ def base_model(settings: Settings, name: object, revision: str = "") -> BaseMode
     made_here = found is not None and found.path == folder(settings.models, name)
     if found and (offline() or made_here or is_commit(revision)):
         return found
+    url = os.environ.get(stored.VARIABLE)
+    if url and (kept := stored.bring_stored(open_artifacts(url), settings.models, name, revision)):
+        return kept
     if offline():
         raise Reject(_missing(settings, name, revision))
     return bring(client.from_environment(), settings.models, name, revision)
@@ -79,7 +84,8 @@ def _missing(settings: Settings, name: str, revision: str) -> str:
     return (
         f"base model {name}{at} is not on this machine ({place}), and the model hub is not asked"
         f" (HF_HUB_OFFLINE): fetch it with `kuznia bases fetch {name}{at}` here, or where there is a way to the"
-        " hub and copy the folder; or let pods ask the hub with HF_HUB_OFFLINE=0"
+        " hub and copy the folder, here or to a store that KUZNIA_BASES names (gs://…); or let pods ask the hub"
+        " with HF_HUB_OFFLINE=0"
     )
 
 
