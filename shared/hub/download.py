@@ -50,7 +50,7 @@ def _attempt(hub: Hub, model: tuple[str, str], wanted: RemoteFile, part: Path) -
         try:
             told = _receive(hub, model, wanted, part, have)
         except EOFError:
-            part.unlink()
+            part.unlink(missing_ok=True)
             raise Retry(
                 f"{wanted.path}: what was there is longer than the file, and is fetched anew"
             ) from None
