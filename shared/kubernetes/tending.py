@@ -200,7 +200,9 @@ class Tender:
     def output(self, pod: Object, attempt: int) -> str:
         """What it has written, with a line before that says which attempt it was; empty where there is nothing."""
         metadata = pod["metadata"]
-        text = self._api.logs(metadata["namespace"], metadata["name"], CONTAINER, LOG_LINES)
+        names = [container["name"] for container in pod["spec"]["containers"]]
+        main = CONTAINER if CONTAINER in names else names[0]  # a chart calls it as it likes
+        text = self._api.logs(metadata["namespace"], metadata["name"], main, LOG_LINES)
         if not text:
             return ""
         return f"{MARK} {attempt}, pod {metadata['name']}, {metadata['creationTimestamp']}\n{text.rstrip()}\n"
