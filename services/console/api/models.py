@@ -8,12 +8,13 @@ from fastapi import APIRouter, Query, Request, Response
 
 from services.console.desk import Desk
 from services.console.reading.documents import Document, get_card, get_report
-from services.console.reading.models import get_model, get_version, list_models, list_releases
+from services.console.reading.models import get_model, get_release, get_version, list_models, list_releases
 from services.console.schemas.models import (
     ModelDetail,
     ModelPage,
     ModelQuery,
     ModelVersionDetail,
+    Release,
     ReleasePage,
     ReleaseQuery,
 )
@@ -46,6 +47,10 @@ class ModelsApi:
         models.get("/releases", summary="Releases", response_model=ReleasePage, tags=["releases"])(
             self.releases
         )
+        one = models.get(
+            "/releases/{model_id}", summary="A rollout", response_model=Release, tags=["releases"]
+        )
+        one(self.release)
         return models
 
     async def models(self, query: Annotated[ModelQuery, Query()]) -> ModelPage:
@@ -78,6 +83,11 @@ class ModelsApi:
     async def releases(self, query: Annotated[ReleaseQuery, Query()]) -> ReleasePage:
         """What answers under each model's name."""
         return await self._desk.ask(list_releases, query)
+
+    async def release(self, model_id: ModelId, request: Request) -> Response:
+        """What answers under a model's name: its versions, the canary that is under way, how earlier ones ended."""
+        detail, tag = await self._desk.ask(get_release, model_id)
+        return tagged(request, detail, tag)
 
 
 def _texts(text: str, *more: str) -> dict[int | str, dict[str, Any]]:

@@ -14,7 +14,7 @@ from events.envelope import TYPE_PREFIX, TYPE_SUFFIX
 _ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[@-_]")
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 GOOD = frozenset({"DEPLOYED", "SUCCEEDED", "VALIDATED", "live"})
-BUSY = frozenset({"QUEUED", "TRAINING", "TRAINED", "starting", "ready", "draining"})
+BUSY = frozenset({"QUEUED", "TRAINING", "TRAINED", "starting", "ready", "canary"})
 BAD = frozenset({"FAILED", "REJECTED", "failed"})
 
 

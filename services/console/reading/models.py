@@ -70,7 +70,7 @@ def get_version(ports: ConsolePorts, model_id: str, version: str) -> tuple[Model
         record,
         live=_is_live(record, release),
         card=_card(record.data),
-        release=Placement.model_validate(placed) if placed else None,
+        release=_placement(placed, release.data, version) if placed else None,
     )
     return detail, f"{record.revision}-{release.revision}"
 
@@ -98,6 +98,18 @@ def list_releases(ports: ConsolePorts, query: ReleaseQuery) -> ReleasePage:
     page = page_of(ports.store, scan)
     items = [_told_release(record) for record in page.records]
     return ReleasePage(items=items, next=page.next)
+
+
+def get_release(ports: ConsolePorts, model_id: str) -> tuple[Release, str]:
+    """What answers under a model's name, and its ETag. Raises ApiError (404), Retry."""
+    record = _release(ports.store, model_id)
+    if record.revision == 0:
+        raise not_found(
+            f"no version of {model_id} has been released",
+            where=record.key,
+            mend="GET /api/v1/releases lists those that are",
+        )
+    return _told_release(record), str(record.revision)
 
 
 def no_model(model_id: str) -> ApiError:
@@ -128,7 +140,12 @@ def _is_live(record: Record, release: Record) -> bool:
 
 def _told_release(record: Record) -> Release:
     empty = {name: record.data.get(name) or "" for name in ("live", "previous")}
-    return told(Release, record, model_id=record.name, **empty)
+    rollout = record.data.get("rollout") or None
+    return told(Release, record, model_id=record.name, rollout=rollout, **empty)
+
+
+def _placement(placed: dict[str, Any], release: dict[str, Any], version: str) -> Placement:
+    return Placement.model_validate({**placed, "weight": release.get("weights", {}).get(version)})
 
 
 def _card(data: dict[str, Any]) -> Card | None:

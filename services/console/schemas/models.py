@@ -99,9 +99,17 @@ class Card(Told):
 class Placement(Told):
     """Where a version stands in the cluster."""
 
-    state: str = Field(default="", description="starting, ready, live, draining, stopped, failed.")
+    state: str = Field(
+        default="",
+        description="candidate, starting, ready, canary, live, asleep, standing, retired, refused, failed.",
+    )
     address: str = Field(default="", description="`host:port` of its engine.")
     release: str = Field(default="", description="Its name in the cluster.")
+    weight: float | None = Field(
+        default=None, description="Share of the requests, while a canary is under way."
+    )
+    since: str = Field(default="", description="When it fell asleep, or began to start.")
+    took: float = Field(default=0, description="Seconds that its last start took.")
 
 
 class Failure(Told):
@@ -151,6 +159,40 @@ class ModelDetail(Told):
     versions: list[ModelEntry]
 
 
+class Measured(Told):
+    """What gateways saw of one version in the step of now."""
+
+    requests: int = 0
+    errors: int = 0
+
+
+class Rollout(Told):
+    """A canary that is under way."""
+
+    number: int
+    version: str
+    against: str = Field(description="The live version that it is compared with.")
+    state: str = Field(description="stepping; held, for want of requests; paused, by an operator.")
+    step: int = Field(description="From 0.")
+    by: str = ""
+    reason: str = ""
+    began: datetime | None = None
+    since: datetime | None = Field(default=None, description="When this step began.")
+    figures: dict[str, Measured] = Field(default={})
+
+
+class RolloutEnd(Told):
+    """How an earlier canary ended."""
+
+    number: int
+    version: str
+    against: str = ""
+    what: str = Field(description="finished, went-back, aborted, superseded.")
+    by: str = ""
+    reason: str = ""
+    ended: datetime | None = None
+
+
 class Release(Told):
     """What answers under a model's name."""
 
@@ -159,6 +201,11 @@ class Release(Told):
     live: str = Field(default="", description="The version that answers, empty where none does.")
     previous: str = ""
     versions: dict[str, Placement] = Field(default={})
+    weights: dict[str, float] = Field(
+        default={}, description="Shares of the requests while a canary is under way; their sum is 1."
+    )
+    rollout: Rollout | None = Field(default=None, description="The canary that is under way.")
+    rollouts: list[RolloutEnd] = Field(default=[], description="Those that are over, oldest first.")
     revision: int
     updated_at: datetime | None = None
 

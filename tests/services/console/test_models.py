@@ -10,7 +10,7 @@ from services.console.api.models import preferred
 from services.console.schemas.models import ModelStatus
 from shared.identity import content_digest
 from shared.lifecycle import TRANSITIONS
-from tests.services.console.scene import QA
+from tests.services.console.scene import QA, fill
 
 ONE = f"/api/v1/models/{QA}"
 LIVE = f"{ONE}/versions/1.1.0"
@@ -89,7 +89,14 @@ def test_a_version_has_all_the_fields_of_the_brief_and_what_binds_them(client):
         "measured": 0.96,
         "passed": True,
     }
-    assert record["release"] == {"state": "live", "address": "127.0.0.1:41000", "release": "qa-1.1.0"}
+    assert record["release"] == {
+        "state": "live",
+        "address": "127.0.0.1:41000",
+        "release": "qa-1.1.0",
+        "weight": None,
+        "since": "",
+        "took": 0.0,
+    }
     assert record["card"]["missing"] == ["contact.incidents"]
     assert record["card_digest"] == record["card"]["digest"]
     assert record["approvals"] == []
@@ -117,6 +124,57 @@ def test_releases(client):
     ]
     assert page["items"][0]["versions"]["1.0.0"]["state"] == "stopped"
     assert client.get("/api/v1/releases?tenant=team-y").json == {"items": [], "next": None}
+    assert client.get(f"/api/v1/releases/{QA}").json == page["items"][0]
+
+
+def test_a_canary_is_told_with_its_shares_its_figures_and_its_ends(empty):
+    world, client = empty
+    fill(world)
+    record = world.store.load(f"releases/{QA}")
+    versions = dict(record.data["versions"])
+    versions["1.0.0"] = {**versions["1.0.0"], "state": "canary", "took": 41.5}
+    rollout = {
+        "number": 2, "version": "1.0.0", "against": "1.1.0", "state": "held", "step": 1, "by": "ben",
+        "reason": "3 of 50 requests in 60 minutes", "began": "2026-01-05T08:00:00+00:00",
+        "figures": {"1.0.0": {"requests": 3, "errors": 1, "ttft": [1, 2], "latency": [3]}},
+    }  # fmt: skip
+    over = {
+        "number": 1,
+        "version": "1.0.0",
+        "against": "1.1.0",
+        "what": "aborted",
+        "by": "ann",
+        "reason": "slow",
+    }
+    shares = {"1.1.0": 0.75, "1.0.0": 0.25}
+    world.put(
+        f"releases/{QA}",
+        "ACTIVE",
+        **{**record.data, "versions": versions, "weights": shares, "rollout": rollout, "rollouts": [over]},
+    )
+    told = client.get(f"/api/v1/releases/{QA}").json
+    assert (told["weights"], told["rollout"]["state"], told["rollout"]["by"]) == (shares, "held", "ben")
+    assert told["rollout"]["figures"] == {"1.0.0": {"requests": 3, "errors": 1}}
+    assert [(one["what"], one["by"], one["reason"]) for one in told["rollouts"]] == [
+        ("aborted", "ann", "slow")
+    ]
+    assert client.get(f"/api/v1/models/{QA}/versions/1.0.0").json["release"]["weight"] == 0.25
+    page = client.get(f"/models/{QA}/1.0.0").text
+    assert "It gets 25 % of the requests" in page
+    assert client.get("/api/v1/releases/team-x.none.v1").status == 404
+
+
+@pytest.mark.parametrize(("state", "line"), [("asleep", "Asleep."), ("starting", "Requests wait")])
+def test_a_version_that_sleeps_or_starts_says_so(empty, state, line):
+    world, client = empty
+    fill(world)
+    record = world.store.load(f"releases/{QA}")
+    versions = dict(record.data["versions"])
+    versions["1.1.0"] = {**versions["1.1.0"], "state": state, "took": 41.5}
+    world.put(f"releases/{QA}", "ACTIVE", **{**record.data, "versions": versions})
+    page = client.get(f"/models/{QA}/1.1.0").text
+    assert line in page
+    assert "42 s" in page
 
 
 @pytest.mark.parametrize(
