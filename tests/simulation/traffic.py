@@ -29,7 +29,7 @@ from shared.record import Record
 VERSIONS = ("1.0.0", "1.1.0", "1.2.0")
 GATEWAYS = ("gateway-1", "gateway-2")
 WANTED_EVERY = 10
-PLANNED = 0.35  # of the worlds
+PLANNED = 0.25  # of the worlds
 SETTLED_REQUESTS = 40
 
 
@@ -63,8 +63,8 @@ class Traffic:
         for name in self._planned:
             for number, version in enumerate(VERSIONS[: 2 + int(2 * draw())]):
                 self._world.at(80 * number + 80 * draw(), partial(self._push, name, version))
-        for _ in range(4 + int(20 * draw())):
-            self._world.at(60 + 340 * draw(), self._report)
+        for _ in range(10 + int(40 * draw())):
+            self._world.at(60 + 840 * draw(), self._report)  # also when all is healed
         for _ in range(int(6 * draw())):
             self._world.at(100 + 300 * draw(), self._ask)
         for act in (self._steer, self._deploy):
