@@ -68,6 +68,13 @@ class TestAsking:
         assert arguments["evaluation"]["set"] == "eval.json"
         assert arguments["artifact"] is None
 
+    def test_both_are_told_which_revision_the_config_asks_for(self, evaluation: Hearing):
+        begun, done = started(), registered()
+        for origin in (begun.origin, done.origin):
+            origin.config["model_revision"] = "v1.0"
+        told = [wished(evaluation.hear(said))[0][1]["base_revision"] for said in (begun, done)]
+        assert told == ["v1.0", "v1.0"]
+
     def test_the_tuned_one_once_it_is_registered(self, evaluation: Hearing):
         evaluation.hear(started())
         decision = evaluation.hear(registered())

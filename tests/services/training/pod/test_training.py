@@ -191,6 +191,9 @@ def test_what_cannot_be_fetched_fails_at_once(world: PodWorld) -> None:
     document["origin"]["source"]["commit"] = "0" * 40
     assert perform(msgspec.convert(document, Document), 1, world.ports) == 1
     assert "is not in" in world.said("training-finished")[0].data["cause"]
+    pin = msgspec.json.decode(world.artifacts.read(f"{RUN}/base.json"))
+    assert pin["name"] == CONFIG["model_name_or_path"], "which base model it is was found out, and kept"
+    assert pin["digest"].startswith("sha256:")
 
     document = world.training_document({**CONFIG, "model_name_or_path": "no/such-model"})
     assert perform(msgspec.convert(document, Document), 2, world.ports) == 1
