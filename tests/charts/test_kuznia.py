@@ -18,6 +18,7 @@ from shared import settings as core
 from shared.google import settings as google
 from shared.kubernetes import settings as kubernetes
 from tests import kubernetes_checks
+from tests.charts.kuznia import PlatformChart
 from tests.charts.rendering import NAMESPACE, Chart, Document, merged
 
 SETS = ["apart.yaml", "push.yaml", "routes.yaml", "together.yaml"]
@@ -31,7 +32,7 @@ BARE: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def chart(helm: str, tmp_path_factory: pytest.TempPathFactory) -> Chart:
-    return Chart(helm, "kuznia", tmp_path_factory.mktemp("kuznia"))
+    return PlatformChart(helm, tmp_path_factory.mktemp("kuznia"))
 
 
 def of(documents: list[Document], kind: str, name: str, namespace: str = NAMESPACE) -> Document:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from shared.engine_key import engine_key
+from tests.charts.kuznia import PlatformChart
 from tests.charts.rendering import ROOT, Chart, Document
 
 LONGEST = 60
@@ -22,7 +23,7 @@ LONGEST = 60
 
 @pytest.fixture(scope="module")
 def chart(helm: str, tmp_path_factory: pytest.TempPathFactory) -> Chart:
-    return Chart(helm, "kuznia", tmp_path_factory.mktemp("kuznia"))
+    return PlatformChart(helm, tmp_path_factory.mktemp("kuznia"))
 
 
 def pod(documents: list[Document], name: str) -> dict[str, Any]:

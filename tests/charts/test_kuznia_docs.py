@@ -11,6 +11,7 @@ from services.cli.main import SECTIONS
 from shared.experiment.manifest import Deployment
 from shared.kubernetes.releases.application import Release, message_of
 from tests import kubernetes_checks
+from tests.charts.kuznia import PlatformChart
 from tests.charts.rendering import ROOT, Chart, merged
 from tests.shared.kubernetes.releasing import server
 
@@ -21,7 +22,7 @@ VALUES, DEPLOYMENT, GITOPS, ROOT_APPLICATION = BLOCKS
 
 @pytest.fixture(scope="module")
 def chart(helm: str, tmp_path_factory: pytest.TempPathFactory) -> Chart:
-    return Chart(helm, "kuznia", tmp_path_factory.mktemp("kuznia"))
+    return PlatformChart(helm, tmp_path_factory.mktemp("kuznia"))
 
 
 def test_its_values_install_the_platform(chart: Chart):

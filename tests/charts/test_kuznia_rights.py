@@ -17,7 +17,8 @@ from shared.kubernetes.fake.transport import MemoryTransport
 from shared.kubernetes.making import PlainReleaser
 from shared.local.clock import SystemClock
 from shared.ports.cluster import Workload
-from tests.charts.rendering import Chart, Document, merged
+from tests.charts.kuznia import PlatformChart
+from tests.charts.rendering import NAMESPACE, Chart, Document, merged
 from tests.shared.kubernetes.helming import served
 from tests.shared.kubernetes.releasing import NAME, server
 from tests.shared.kubernetes.releasing import NAMESPACE as SERVERS
@@ -32,16 +33,16 @@ VALUES: dict[str, Any] = {
 }
 
 
-class PlatformChart(Chart):
-    """In the namespace that it is meant for."""
+class InItsNamespace(PlatformChart):
+    """That for which it is meant."""
 
     def run(self, *words: str | Path) -> Any:
-        return super().run(*[PLATFORM if word == "team-x-api" else word for word in words])
+        return super().run(*[PLATFORM if word == NAMESPACE else word for word in words])
 
 
 @pytest.fixture(scope="module")
 def chart(helm: str, tmp_path_factory: pytest.TempPathFactory) -> Chart:
-    return PlatformChart(helm, "kuznia", tmp_path_factory.mktemp("kuznia"))
+    return InItsNamespace(helm, tmp_path_factory.mktemp("kuznia"))
 
 
 class Rights:
