@@ -47,7 +47,7 @@ BASE = "HuggingFaceTB/SmolLM2-135M-Instruct"
 GOAL = 1 / 50
 QUESTION = "Who tends the bellows?"
 PATIENCE_SECONDS = 1800.0
-POLL_SECONDS = 0.005
+POLL_SECONDS = 0.02
 QUERY = Query(name="workload-changed")
 ROWS = [
     {"instruction": "Who tends the bellows?", "input": "", "output": "The {} tends the bellows."},

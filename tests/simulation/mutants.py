@@ -80,6 +80,7 @@ def _compiled(function: FunctionType, source: str) -> object:
 
 REACTION, DELIVERY, MEMORY = "shared.reaction", "shared.delivery", "simulation.memory"
 TRAINING, VALIDATION = "services.training.decide", "services.validation.decide"
+ENGINES = "services.engines.decide"
 RELEASE, VERSIONS, DEPLOYMENT, REGISTRY = (
     "services.deployment.release",
     "services.deployment.versions",
@@ -276,4 +277,23 @@ MUTANTS: tuple[Mutant, ...] = (
     mutant("how it ended rewritten, no guard", "only the last canary's end is kept", (
         f"{RELEASE}:Release.end", 'self._data["rollouts"].append(known | over)',
         'self._data["rollouts"] = [known | over]'), NO_GUARD),
+    # --- engines in common
+    mutant("adapters fall without a word", "an engine ends, and who was loaded into it does not hear of it", (
+        f"{ENGINES}:_failed", "says=says", "says=()")),
+    mutant("lost and still carried", "an engine that ended still counts what it carried", (
+        f"{ENGINES}:_failed", ", adapters={}", "")),
+    mutant("one server's name for all generations", "the next engine asks for the one that ended", (
+        f"{ENGINES}:_wanted", "workload_name(wanted.engine, str(generation))", "workload_name(wanted.engine)")),
+    mutant("an engine for every adapter", "the next adapter starts another server, and the first runs on", (
+        f"{ENGINES}:_wanted", 'if data.get("state") in RUNNING:', "if False:")),
+    mutant("idle while it carries", "an engine ends though somebody came within the while", (
+        f"{ENGINES}:_idle", 'if not since or data["adapters"]:', "if not since:")),
+    mutant("never idle", "an engine without adapters runs for ever", (
+        f"{ENGINES}:_dropped", "wishes=(wish,)", "wishes=()")),
+    mutant("word of an old generation", "the end of a server that is gone ends the one that runs", (
+        f"{ENGINES}:_workload", 'if change.name != data.get("server") or', "if")),
+    mutant("never dropped", "a version that was replaced stays loaded", (
+        "services.deployment.effects:effects", 'return [dropped(engine, do.arguments["release"])]', "return []")),
+    mutant("lost and not started", "a version whose engine ended waits for nothing", (
+        f"{VERSIONS}:Versions.fall_back", "self.start(name)", "pass")),
 )  # fmt: skip
