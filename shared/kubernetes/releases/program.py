@@ -21,6 +21,12 @@ NOT_FOUND = re.compile(r"release: not found", re.IGNORECASE)
 _CAUSES: tuple[tuple[str, type[KuzniaError], str], ...] = (
     (r"unknown flag|invalid argument", Reject, "this helm is too old: install helm 4"),
     (
+        r"FetchReference.*(refused|time|no such host|: 5\d\d|: 429)",
+        Retry,
+        "the charts' registry cannot be reached",
+    ),
+    (r"FetchReference", Reject, "the charts' registry has no such chart, or does not let us in"),
+    (
         r"another operation \(install/upgrade/rollback\) is in progress",
         Retry,
         "another helm is at work on this release",

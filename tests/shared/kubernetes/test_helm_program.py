@@ -149,6 +149,13 @@ def test_its_error_is_its_stderr(tmp_path: Path):
             Reject,
             "the cluster refuses",
         ),
+        (
+            ('failed to perform "FetchReference" on source: Get "https://r.example/v2/c/manifests/1": dial tcp: '
+            "connect: connection refused"),
+            Retry,
+            "the charts' registry cannot be reached",
+        ),
+        ('failed to perform "FetchReference" on source: r.example/c:1: not found', Reject, "has no such chart"),
         ("something that nobody has seen before", Retry, "helm failed: "),
     ],
 )  # fmt: skip
