@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from types import NoneType
 from typing import Any
 
 Object = dict[str, Any]
@@ -21,15 +22,17 @@ _UNITS: Mapping[str, float] = {
     "Ti": 2.0**40,
     "Pi": 2.0**50,
 }
+_PLAIN = frozenset({str, int, float, bool, NoneType})
 _QUANTITY = re.compile(r"([0-9.]+(?:e[0-9]+)?)([a-zA-Z]*)")
 
 
 def copied(value: Any) -> Any:
     """A copy that shares no dict or list."""
-    if isinstance(value, dict):
-        return {key: copied(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [copied(item) for item in value]
+    kind = type(value)
+    if kind is dict:
+        return {key: item if type(item) in _PLAIN else copied(item) for key, item in value.items()}
+    if kind is list:
+        return [item if type(item) in _PLAIN else copied(item) for item in value]
     return value
 
 

@@ -16,7 +16,7 @@ from shared.kubernetes.fake.controllers.acting import (
 )
 from shared.kubernetes.fake.core import Core, Deletion
 from shared.kubernetes.fake.environment import Missing, start_of
-from shared.kubernetes.fake.objects import Object, find
+from shared.kubernetes.fake.objects import Object, find, holds
 from shared.kubernetes.fake.runtime import Exit, Runtime, key_of
 from shared.kubernetes.kinds import POD
 
@@ -49,9 +49,19 @@ class Kubelet:
         self._known = pods
         for pod in pods.values():
             if pod["spec"].get("nodeName") and not ended(pod):
-                self._tend(pod)
+                if not self._quiet(pod):
+                    self._tend(pod)
             elif "deletionTimestamp" in pod["metadata"]:
                 self._remove(pod)
+
+    def _quiet(self, pod: Object) -> bool:
+        """Whether all of it runs on, and nobody asks whether it is ready."""
+        if self._deadline(pod) or not holds(pod, "Ready") or pod["spec"].get("initContainers"):
+            return False
+        return all(
+            "readinessProbe" not in container and self._runtime.poll(key_of(pod, container["name"])) is None
+            for container in pod["spec"]["containers"]
+        )
 
     def _tend(self, pod: Object) -> None:
         deadline = self._deadline(pod)
@@ -218,8 +228,8 @@ class Kubelet:
         phase = _phase(pod, status, initialized=initialized, going=going)
         status = {**status, "phase": phase}
         ready = phase == "Running" and all(one["ready"] for one in status["containerStatuses"])
-        for kind, holds in (("Initialized", initialized), ("ContainersReady", ready), ("Ready", ready)):
-            status = conditioned(self._core, status, {"type": kind, "status": "True" if holds else "False"})
+        for kind, true in (("Initialized", initialized), ("ContainersReady", ready), ("Ready", ready)):
+            status = conditioned(self._core, status, {"type": kind, "status": "True" if true else "False"})
         return status
 
     def _tell(self, pod: Object, status: Object) -> None:
