@@ -25,6 +25,7 @@ def effects(ports: Ports) -> Mapping[str, Effect]:
         try:
             ports.cluster.apply(_workload(do, record, ports.settings.ready_seconds))
         except Reject as error:  # this cluster cannot have it: its adapters go to servers of their own
+            ports.cluster.stop(do.arguments["server"])  # nor shall anything of it stay
             return [_refused(do, record, str(error))]
         return []
 

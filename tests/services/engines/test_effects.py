@@ -12,6 +12,8 @@ import pytest
 from services.engines import SERVICE
 from services.engines.pod.document import Document
 from shared.errors import Reject
+from shared.kubernetes.releases.values import values_of
+from shared.kubernetes.settings import KubernetesSettings
 from shared.local.cluster import spec
 from shared.podkit import document as documents
 from shared.ports.cluster import Workload
@@ -86,6 +88,13 @@ def test_a_cluster_that_cannot_have_it_fails_it_and_so_its_adapters_go_elsewhere
     ]
     assert (word.name, word.service, word.key, word.phase) == ("engine-1", "engines", KEY, "failed")
     assert (word.reason, word.message, subject) == ("Refused", "the chart knows no such engine", KEY)
+    assert cluster.stopped == ["engine-1"]
+
+
+def test_the_chart_knows_no_such_engine(cluster: Cluster):
+    perform(cluster, "serve", server="engine-1")
+    with pytest.raises(Reject, match="engine is 'vllm-with-adapters'; the chart has vllm and llamafactory"):
+        values_of(cluster.applied["engine-1"], KubernetesSettings())
 
 
 def test_its_end_and_its_reminder(cluster: Cluster):
