@@ -52,7 +52,3 @@ def _serve(settings: Settings, opened: profiles.Opened, grace_seconds: int) -> N
     click.echo(f"gateway   {address(listener)}/v1")
     with listener:
         uvicorn.Server(config).run(sockets=[listener])
-
-
-if __name__ == "__main__":
-    gateway()

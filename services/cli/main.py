@@ -26,6 +26,7 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {
     },
     "Run the platform": {
         "up": "up",
+        "gateway": "gateway",
         "demo": "demo",
     },
     "Look": {

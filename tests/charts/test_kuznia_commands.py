@@ -62,11 +62,15 @@ def test_a_home_is_furnished_with_secrets_that_only_its_owner_reads(chart: Chart
 def gateway(chart: Chart, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """The gateway's process, by the chart's command, and where it answers."""
     tini, dashes, *words = pod(chart.documents("apart.yaml"), "gateway")["containers"][0]["command"]
-    assert (tini, dashes, words[0]) == ("tini", "--", "python")
+    assert (tini, dashes, words[:2]) == ("tini", "--", ["kuznia", "gateway"])
     own = {"KUZNIA_HOME": str(tmp_path / "home"), "KUZNIA_GATEWAY_PORT": "0"}
     kept = {name: value for name, value in os.environ.items() if not name.startswith("KUZNIA_")}
     process = subprocess.Popen(
-        [sys.executable, *words[1:]], cwd=ROOT, env={**kept, **own}, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "services.cli.main", *words[1:]],
+        cwd=ROOT,
+        env={**kept, **own},
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert process.stdout
     line = process.stdout.readline()
