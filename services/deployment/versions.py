@@ -119,8 +119,9 @@ class Versions:
         """Its engine is ready, for the first time, or again and elsewhere."""
         version = self._data["versions"][name]
         if version["state"] == "starting":
-            took = (self.now - datetime.fromisoformat(version["since"])).total_seconds()
-            version.update(state="live" if self.live == name else "ready", took=max(0.0, took))
+            began = datetime.fromisoformat(version.get("since") or self.now.isoformat())
+            took = max(0.0, (self.now - began).total_seconds())
+            version.update(state="live" if self.live == name else "ready", took=took)
             if self.live == name:  # it slept
                 self.count_idle(name)
         version["address"] = address

@@ -592,7 +592,9 @@ class TestRollbackBesideACanary:
         assert (canary.data["live"], canary.state(V3)) == (V1, "retired")
 
     def test_to_the_canary_itself_it_is_promoted(self, canary: Desk):
-        decision = canary.hear(RollbackRequested(model_id=MODEL_ID, version=V2, by="ben", reason="it is good"))
+        decision = canary.hear(
+            RollbackRequested(model_id=MODEL_ID, version=V2, by="ben", reason="it is good")
+        )
         assert (moves(decision), canary.data["live"]) == (["finished"], V2)
 
     def test_a_moment_for_what_is_unknown_is_nothing(self, canary: Desk):

@@ -95,6 +95,35 @@ BAD = [
         {"deployment": {"autoscaling": {"requests_waiting": 4}}},
         "deployment.autoscaling.requests_waiting: is a measure of vLLM's, and engine is llamafactory",
     ),
+    ({"deployment": {"strategy": "canari"}}, "deployment.strategy: is `canari`; write .* did you mean canary"),
+    (
+        {"deployment": {"strategy": "canary", "canary": {"steps": [{"weight": 0.5}, {"weight": 0.2}]}}},
+        "canary.steps.1.weight: is 0.2, and the step before it gives 0.5 already; write weights that rise",
+    ),
+    (
+        {"deployment": {"strategy": "canary", "canary": {"steps": [{"weight": 0.5, "minuts": 5}]}}},
+        "canary.steps.0.minuts: is no key of model.yaml; did you mean `minutes`",
+    ),
+    (
+        {"deployment": {"strategy": "canary", "canary": {"steps": [{"weight": 5}]}}},
+        "canary.steps.0.weight: is `5`: input should be less than 1; such as `weight: 0.05`",
+    ),
+    (
+        {"deployment": {"strategy": "canary", "canary": {"patience_minutes": 1}}},
+        "canary.patience_minutes: is 1, and a step lasts 5 minutes by itself; write 5 or more",
+    ),
+    (
+        {"deployment": {"canary": {}}},
+        "deployment.canary: is read with strategy canary only, and this one is replace; write `strategy: canary`",
+    ),
+    (
+        {"deployment": {"keep_minutes": 5}},
+        "deployment.keep_minutes: is read with strategies blue-green and canary only",
+    ),
+    (
+        {"deployment": {"cold_start_seconds": 5}},
+        "deployment.cold_start_seconds: is read with scale_to_zero_minutes only",
+    ),
     ({"deployment": {"approval": "never"}}, "deployment.approval: is `never`; write 'auto' or 'required'"),
     (
         {"risk_class": "HIGH_RISK"},
