@@ -60,7 +60,9 @@ class KubernetesCluster:
         """Watch, and tend what is open. A second call does nothing."""
         with self._lock:
             if self._watch is None:
-                self._watch = Watch(self._api, self._settings, self._tender.tend, self._ledger.names)
+                self._watch = Watch(
+                    self._api, self._settings, self._tender.tend, self._ledger.names, self.expire
+                )
                 self._watch.start()
 
     def refresh(self) -> None:
@@ -177,7 +179,7 @@ class KubernetesCluster:
         starts = entry.standing.starts
         pods = self._api.list(POD, entry.main.namespace, f"{WORKLOAD}={entry.workload.name}").items
         standing = view.with_starts(entry.standing, view.View(main=None, pods=view.in_order(pods, starts)))
-        found = dict(entry.logs)
+        found = {number: entry.log(number) for number in entry.packed}
         for pod in pods:
             uid = pod["metadata"]["uid"]
             if uid not in standing.collected:

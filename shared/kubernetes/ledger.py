@@ -77,13 +77,17 @@ class Main(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """One workload. revision: of the ConfigMap. logs: by the number of the start, from 1."""
+    """One workload. revision: of the ConfigMap. packed: ends of outputs by the number of the start, from 1."""
 
     workload: Workload
     main: Main
     standing: Standing
     revision: str
-    logs: Mapping[int, str]
+    packed: Mapping[int, str]
+
+    def log(self, number: int) -> str:
+        """The end of the output of one start. Raises KeyError."""
+        return gzip.decompress(base64.b64decode(self.packed[number])).decode()
 
 
 class Ledger:
@@ -124,7 +128,7 @@ class Ledger:
         return _entry(found) if found else None
 
     def save(self, entry: Entry, standing: Standing, logs: Mapping[int, str] | None = None) -> Entry:
-        """Raises Conflict where it was changed since it was read."""
+        """logs: packed, by the number of the start. Raises Conflict where it was changed since it was read."""
         if standing == entry.standing and not logs:
             return entry
         name = entry.workload.name
@@ -133,7 +137,7 @@ class Ledger:
             "data": {"standing": _text(standing)},
         }
         if logs:
-            patch["binaryData"] = _packed(entry, logs)
+            patch["binaryData"] = _binary(entry, logs)
         saved = self._api.merge(self._ref(name), patch)
         if saved is None:
             raise Conflict(f"workload {name!r} was forgotten meanwhile")
@@ -182,24 +186,24 @@ def _entry(obj: Object) -> Entry:
         main=msgspec.json.decode(data["main"], type=Main),
         standing=msgspec.json.decode(data["standing"], type=Standing),
         revision=str(obj["metadata"]["resourceVersion"]),
-        logs={
-            int(name.removeprefix(_LOG)): gzip.decompress(base64.b64decode(content)).decode()
+        packed={
+            int(name.removeprefix(_LOG)): str(content)
             for name, content in (obj.get("binaryData") or {}).items()
         },
     )
 
 
-def _packed(entry: Entry, logs: Mapping[int, str]) -> dict[str, str | None]:
+def packed(text: str) -> str:
+    """The end of an output as it is kept."""
+    content = text.encode()[-LOG_BYTES:].decode(errors="ignore").encode()
+    return base64.b64encode(gzip.compress(content, mtime=0)).decode()
+
+
+def _binary(entry: Entry, logs: Mapping[int, str]) -> dict[str, str | None]:
     """The new ones, and None for those that are too old to be kept."""
-    numbers = sorted({*entry.logs, *logs})
-    packed: dict[str, str | None] = {
-        f"{_LOG}{number}": None for number in numbers[:-KEPT_LOGS] if number in entry.logs
-    }
-    for number in numbers[-KEPT_LOGS:]:
-        if number in logs:
-            content = logs[number].encode()[-LOG_BYTES:].decode(errors="ignore").encode()
-            packed[f"{_LOG}{number}"] = base64.b64encode(gzip.compress(content, mtime=0)).decode()
-    return packed
+    numbers = sorted({*entry.packed, *logs})
+    old = {f"{_LOG}{number}": None for number in numbers[:-KEPT_LOGS] if number in entry.packed}
+    return old | {f"{_LOG}{number}": logs[number] for number in numbers[-KEPT_LOGS:] if number in logs}
 
 
 def _require_same(wanted: Workload, present: Workload) -> None:

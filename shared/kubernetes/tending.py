@@ -12,7 +12,7 @@ from shared.kubernetes import view
 from shared.kubernetes.api import Api, Object
 from shared.kubernetes.causes import Cause
 from shared.kubernetes.kinds import EVENT, POD
-from shared.kubernetes.ledger import FINISHED, WORKLOAD, Ending, Entry, Ledger, Standing, closed
+from shared.kubernetes.ledger import FINISHED, WORKLOAD, Ending, Entry, Ledger, Standing, closed, packed
 from shared.kubernetes.making import Maker, foreign
 from shared.kubernetes.manifests.pod import CONTAINER
 from shared.kubernetes.settings import KubernetesSettings
@@ -191,8 +191,8 @@ class Tender:
                 continue
             text = self.output(pod, view.number_of(pod, standing))
             number = standing.starts.index(uid) + 1
-            if text and entry.logs.get(number) != text:
-                logs[number] = text
+            if text and (kept := packed(text)) != entry.packed.get(number):
+                logs[number] = kept
             if over:
                 collected.append(uid)
         return self._ledger.save(entry, replace(standing, collected=tuple(collected)), logs)

@@ -20,6 +20,7 @@ from shared.kubernetes.settings import KubernetesSettings
 _LOG = logging.getLogger(__name__)
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 _RESYNC_SECONDS = 60.0
+_EXPIRE_SECONDS = 3600.0
 
 
 class Agenda:
@@ -74,7 +75,9 @@ class Heard(msgspec.Struct, frozen=True):
 
 
 class Watch:
-    """tend: looks at one by name, and says after how many seconds to look again. all_open: names to begin with."""
+    """tend: looks at one by name, and says after how many seconds to look again. all_open: names to begin with.
+    expire: forgets what is old enough.
+    """
 
     def __init__(
         self,
@@ -82,11 +85,13 @@ class Watch:
         settings: KubernetesSettings,
         tend: Callable[[str], float | None],
         all_open: Callable[[], Sequence[str]],
+        expire: Callable[[], int],
     ) -> None:
         self._api = api
         self._settings = settings
         self._tend = tend
         self._all_open = all_open
+        self._expire = expire
         self._agenda = Agenda()
         self._closing = threading.Event()
         self._pauses: dict[str, float] = {}
@@ -127,13 +132,22 @@ class Watch:
         return [own, *(Heard(kind, WORKLOAD) for kind in (POD, DEPLOYMENT, main))]
 
     def _run(self) -> None:
-        looked = -math.inf
+        looked = expired = -math.inf
         while not self._closing.is_set():
             if time.monotonic() - looked >= _RESYNC_SECONDS and self._resync():
                 looked = time.monotonic()
+            if time.monotonic() - expired >= _EXPIRE_SECONDS:
+                expired = time.monotonic()
+                self._forget_the_old()
             name = self._agenda.take(0.5)
             if name is not None:
                 self._look(name)
+
+    def _forget_the_old(self) -> None:
+        try:
+            self._expire()
+        except KuzniaError as error:
+            _LOG.warning("what is old cannot be forgotten: %s; trying again in an hour", error)
 
     def _resync(self) -> bool:
         try:

@@ -68,12 +68,20 @@ class Heard:
         self.faults = self.fake.server.faults = PlannedFaults()
         self.fake.namespace("kuznia")
         self.tended: dict[str, int] = {}
-        self.fails = 0
+        self.fails = self.expired = 0
         self.open: list[str] = []
         settings = KubernetesSettings(watch_seconds=1)
         self.watch = Watch(
-            RestApi(MemoryTransport(self.fake, wait=0.05)), settings, self.tend, lambda: self.open
+            RestApi(MemoryTransport(self.fake, wait=0.05)),
+            settings,
+            self.tend,
+            lambda: self.open,
+            self.expire,
         )
+
+    def expire(self) -> int:
+        self.expired += 1
+        raise Retry("not now")
 
     def tend(self, name: str) -> float | None:
         self.tended[name] = self.tended.get(name, 0) + 1
@@ -104,6 +112,7 @@ def test_what_is_open_is_looked_at_and_what_changes_too(heard: Heard):
     heard.watch.look_at("asked")
     until(lambda: heard.tended.get("asked"))
     assert heard.watch.running
+    assert heard.expired == 1, "and it goes on where that fails"
 
 
 def test_what_failed_is_tried_again(heard: Heard):
