@@ -125,7 +125,10 @@ class Host:
         self._world.at(pause + 0.001, lambda: self._sweep(epoch))
 
     def _sweep(self, epoch: int) -> None:
-        if epoch != self._world.epoch or not self._world.up:
+        if epoch != self._world.epoch:
+            return
+        if not self._world.up:  # a zombie of before asked for it; the next start asks again
+            self._sweeping = False
             return
         generator = outcomes.sweep(self._services, self._world.settings.reconcile_seconds)
         self._start(Task(generator, None, epoch))
