@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -35,6 +36,7 @@ def main(arguments: Sequence[str]) -> int:
     if found:
         sys.stderr.write("".join(f"✗ this needs {line}\n" for line in found))
         return 2
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what it started ends with it
     with tempfile.TemporaryDirectory(prefix="kuznia-gpu-", dir=asked.dir) as folder:
         settings = Settings(home=Path(folder) / "home", cache=cache)
         settings.home.mkdir()
