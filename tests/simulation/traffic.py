@@ -77,6 +77,10 @@ class Traffic:
         acted = False
         for release in self._world.store.list("releases"):
             rollout = release.data.get("rollout")
+            if rollout and rollout["state"] == "stepping":
+                self._world.fail(
+                    f"canary: {rollout['version']} of {release.key} waits for a moment that never comes"
+                )
             if rollout and rollout["state"] == "held" and self._rand.random() < 0.4:
                 self._tell(release, GATEWAYS[0], SETTLED_REQUESTS)
                 acted = True
