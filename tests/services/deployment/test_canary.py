@@ -599,3 +599,17 @@ class TestRollbackBesideACanary:
 
     def test_a_moment_for_what_is_unknown_is_nothing(self, canary: Desk):
         assert canary.hear(ReleaseDue(model_id=MODEL_ID, version="9.9.9", what="keep", mark="1")) is None
+
+    def test_withdrawn_by_an_operator_it_ends(self, canary: Desk):
+        gone = ModelDeprecated(model_id=MODEL_ID, version=V2, by="ben", reason="wrong data")
+        assert moves(canary.hear(gone)) == ["aborted"]
+        assert (canary.state(V2), canary.weights, canary.data["live"]) == ("retired", {}, V1)
+
+    def test_without_its_engine_in_common_it_begins_anew_with_one_of_its_own(self, desk: Desk):
+        desk.up(V2, {**CANARY, "engine": "vllm"})
+        assert desk.data["versions"][V2]["shared"]
+        name = desk.data["versions"][V2]["release"]
+        decision = desk.hear(changed("failed", name, "deployment", KEY, reason="Gone", message="it ended"))
+        assert moves(decision) == ["superseded"]
+        assert (desk.state(V2), desk.weights) == ("starting", {})
+        assert moves(desk.ready(V2)) == ["began"]

@@ -84,6 +84,14 @@ def train_on(home: Home) -> None:
     changed(home, home.store.list("runs")[0].key, status="TRAINING")
 
 
+def wait_for_ever(home: Home) -> None:
+    record = changed(
+        home, RELEASE, rollout={"version": "1.0.0", "state": "held", "reason": "0 of 50 requests"}
+    )
+    long_ago = home.clock.now() - timedelta(days=2)
+    home.overwrite(msgspec.structs.replace(record, updated_at=long_ago))
+
+
 def lose_file(home: Home, path: str) -> None:
     home.ports.artifacts.delete(path)
 
@@ -124,6 +132,17 @@ def breakages() -> dict[str, tuple[str, Callable[[Home], object]]]:
             "gates",
             lambda h: changed(h, RELEASE, versions=version(h, "1.1.0", approval_needed=True)),
         ),
+        "a canary without a card": (
+            "gates",
+            lambda h: changed(
+                h,
+                RELEASE,
+                weights={"1.1.0": 0.9, "1.0.0": 0.1},
+                versions=version(h, "1.0.0", state="canary", card_digest=""),
+            ),
+        ),
+        "shares that are not all": ("weights", lambda h: changed(h, RELEASE, weights={"1.1.0": 0.9})),
+        "a canary that waits for ever": ("weights", wait_for_ever),
         "live, but not in the registry": ("registry", lambda h: changed(h, LIVE, status="VALIDATED")),
         "in the registry, but not live": (
             "registry",
@@ -156,6 +175,14 @@ def test_what_is_broken_is_found(home: Home, name: str) -> None:
     found = [finding for finding in home.findings() if finding.check == check]
     assert found, name
     assert all(finding.what and finding.where and finding.mend for finding in found)
+
+
+@pytest.mark.parametrize("state", ["asleep", "starting"])
+def test_what_sleeps_or_starts_again_is_live_all_the_same(home: Home, state: str) -> None:
+    changed(home, RELEASE, versions=version(home, "1.1.0", state=state))
+    assert [
+        finding for finding in home.findings(workloads=[]) if finding.check in ("one-live", "engines")
+    ] == []
 
 
 def test_what_is_due_later_is_no_finding(home: Home) -> None:
