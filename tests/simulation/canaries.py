@@ -25,7 +25,7 @@ class Canaries:
 
     def committed(self, old: Record, new: Record) -> str:
         """At every commit of a release."""
-        return self._weights(new) or self._ended(old, new) or self._live(old, new)
+        return self._weights(new) or self._figures(new) or self._ended(old, new) or self._live(old, new)
 
     def at_rest(self, release: Record) -> str:
         """When nothing is left to happen."""
@@ -48,6 +48,15 @@ class Canaries:
                 self._gates(new.name, name, version)
                 if not version["address"]:
                     return f"weights: {name} of {new.key} gets requests, and has not answered yet"
+        return ""
+
+    def _figures(self, new: Record) -> str:
+        """No canary is judged by more than gateways saw at its share."""
+        rollout = new.data.get("rollout") or {}
+        for name, tally in rollout.get("figures", {}).items():
+            seen = self._world.people.traffic.seen[new.name, f"{rollout['number']}.{rollout['step']}", name]
+            if tally["requests"] > seen:
+                return f"figures: {tally['requests']} requests of {name} of {new.key} are counted, and {seen} were seen"
         return ""
 
     def _ended(self, old: Record, new: Record) -> str:

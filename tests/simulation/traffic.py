@@ -6,6 +6,7 @@ is drawn from numbers of their own, so that a world without plans is the same wi
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from datetime import timedelta
 from functools import partial
@@ -54,6 +55,8 @@ class Traffic:
         self._rand = Random(f"{world.seed}/traffic")
         self._planned = {name: plan for name, plan in planned.items() if plan}
         self._rounds = 0
+        self._said: set[str] = set()
+        self.seen: Counter[tuple[str, str, str]] = Counter()  # requests by model, mark and version
 
     def begin(self) -> None:
         """Set down what will be done when."""
@@ -119,9 +122,12 @@ class Traffic:
             until=start + timedelta(seconds=window),
             versions={name: self._figures(release.name, name, requests) for name in names},
         )
-        self._say(
-            measured, event_id(f"{gateway}/{release.name}", name_of(measured), f"{split['mark']}/{number}")
-        )
+        identity = event_id(f"{gateway}/{release.name}", name_of(measured), f"{split['mark']}/{number}")
+        if identity not in self._said:
+            self._said.add(identity)
+            for name, figures in measured.versions.items():
+                self.seen[release.name, split["mark"], name] += figures.requests
+        self._say(measured, identity)
 
     def _figures(self, model_id: str, version: str, requests: int) -> Figures:
         errors = (requests + 1) // 2 if bad(self._world.seed, model_id, version) else 0

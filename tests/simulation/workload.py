@@ -104,9 +104,7 @@ class People:
         version = VERSIONS[int(len(VERSIONS) * draw() ** 1.5)]
         kind = self._kinds[name] if draw() < 0.9 else "faulty"
         engine = self._engines[name]
-        content = Content(
-            name, version, kind, nonce=int(2.2 * draw()), engine=engine, plan=self._plans[name]
-        )
+        content = Content(name, version, kind, nonce=int(2.2 * draw()), engine=engine, plan=self._plans[name])
         if self.push(content, forced=draw() < 0.15) and draw() < 0.2:
             self._world.at(100 * draw(), self._resend)
 
