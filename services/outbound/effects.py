@@ -8,6 +8,7 @@ import msgspec
 
 from services.outbound.decide import Broadcast
 from services.outbound.subscribers import ALL, may_hear, wants
+from shared.errors import Conflict
 from shared.record import Do, Record
 from shared.service import Effect, Ports, Speech
 
@@ -51,4 +52,8 @@ def _write_down(ports: Ports, subscriber: str, broadcast: Broadcast) -> None:
         "tries": 0,
         "attempts": [],
     }
-    ports.store.commit(Record(key=key, status="PENDING", data=data, created_at=now, updated_at=now))
+    try:
+        ports.store.commit(Record(key=key, status="PENDING", data=data, created_at=now, updated_at=now))
+    except Conflict:  # written down meanwhile, by another who was lent the same event
+        if not ports.store.load(key).revision:
+            raise

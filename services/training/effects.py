@@ -18,6 +18,7 @@ from services.training.queue import Entry
 from services.training.slots import ENDS, Slots, Turn
 from services.training.usage import weight
 from shared import places
+from shared.errors import Conflict
 from shared.ports.cluster import Limits, Workload
 from shared.record import Do, Record
 from shared.service import Effect, Ports, Speech
@@ -112,16 +113,24 @@ def _offers(runs: Sequence[str], why: str) -> list[Speech]:
 
 
 def _claim(ports: Ports, started: TrainingStarted) -> str:
-    """The run that owns this version: ours, if we are the first to ask. Raises Conflict: the next try finds whose."""
+    """The run that owns this version: ours, if we are the first to ask. Raises Conflict where nobody was."""
     key = f"claims/{started.model.key}"
     claim = ports.store.load(key)
     if claim.revision == 0:
-        now = ports.clock.now()
-        data = {"run_id": started.run_id}
-        claim = ports.store.commit(
-            Record(key=key, status="CLAIMED", data=data, created_at=now, updated_at=now)
-        )
+        claim = _first(ports, key, started.run_id)
     return str(claim.data["run_id"])
+
+
+def _first(ports: Ports, key: str, run_id: str) -> Record:
+    now = ports.clock.now()
+    claim = Record(key=key, status="CLAIMED", data={"run_id": run_id}, created_at=now, updated_at=now)
+    try:
+        return ports.store.commit(claim)
+    except Conflict:  # another was first; to have been second is an answer, not a failed attempt
+        found = ports.store.load(key)
+        if found.revision == 0:
+            raise
+        return found
 
 
 def _taken(started: TrainingStarted, holder: str) -> TrainingFinished:

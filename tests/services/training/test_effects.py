@@ -93,7 +93,19 @@ def test_other_content_under_a_taken_version_is_told_how_to_mend_it(world: World
 
 def test_of_two_at_once_one_gets_it_and_the_other_finds_whose_it_is(world: World):
     launch(world, started())
-    both_saw_none = SimpleNamespace(load=lambda key: Record(key=key), commit=world.store.commit)
+    seen = iter([Record(key="claims/team-x.llm-qa.v1@1.0.0")])  # the first look was before the other's word
+    store = SimpleNamespace(
+        load=lambda key: next(seen, None) or world.store.load(key), commit=world.store.commit
+    )
+    (word,) = launch(world, other("r-other"), msgspec.structs.replace(world.ports, store=store))
+    assert isinstance(word, TrainingFinished)
+    assert f"was already made by run {RUN}" in word.cause
+
+
+def test_a_conflict_with_nobody_is_tried_again(world: World):
+    def commit(record: Record) -> Record:
+        raise Conflict(record.key)
+
+    nobody = SimpleNamespace(load=world.store.load, commit=commit)
     with pytest.raises(Conflict):
-        launch(world, other("r-other"), msgspec.structs.replace(world.ports, store=both_saw_none))
-    assert isinstance(launch(world, other("r-other"))[0], TrainingFinished)
+        launch(world, started(), msgspec.structs.replace(world.ports, store=nobody))
