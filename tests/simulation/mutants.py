@@ -165,8 +165,8 @@ MUTANTS: tuple[Mutant, ...] = (
         "services.training.effects:effects", "if holder != started.run_id:", "if False:")),
     mutant("claim written over", "the last one to ask owns the version", (
         "services.training.effects:_claim", "if claim.revision == 0:", "if True:"), (
-        "services.training.effects:_claim", 'Record(key=key, status="CLAIMED",',
-        'Record(key=key, revision=claim.revision, status="CLAIMED",')),
+        "services.training.effects:_first", 'Record(key=key, status="CLAIMED",',
+        'Record(key=key, revision=ports.store.load(key).revision, status="CLAIMED",')),
     mutant("measured before claimed", "training is said to have started before the version is ours", (
         f"{TRAINING}:_admitted", "wishes=(_launch(data),)",
         'says=(Speech(started, f"runs/{committed.run_id}"),), wishes=(_launch(data),)'), (
@@ -280,18 +280,12 @@ MUTANTS: tuple[Mutant, ...] = (
     # --- engines in common
     mutant("adapters fall without a word", "an engine ends, and who was loaded into it does not hear of it", (
         f"{ENGINES}:_failed", "says=says", "says=()")),
-    mutant("lost and still carried", "an engine that ended still counts what it carried", (
-        f"{ENGINES}:_failed", ", adapters={}", "")),
-    mutant("one server's name for all generations", "the next engine asks for the one that ended", (
-        f"{ENGINES}:_wanted", "workload_name(wanted.engine, str(generation))", "workload_name(wanted.engine)")),
     mutant("an engine for every adapter", "the next adapter starts another server, and the first runs on", (
         f"{ENGINES}:_wanted", 'if data.get("state") in RUNNING:', "if False:")),
     mutant("idle while it carries", "an engine ends though somebody came within the while", (
         f"{ENGINES}:_idle", 'if not since or data["adapters"]:', "if not since:")),
     mutant("never idle", "an engine without adapters runs for ever", (
         f"{ENGINES}:_dropped", "wishes=(wish,)", "wishes=()")),
-    mutant("word of an old generation", "the end of a server that is gone ends the one that runs", (
-        f"{ENGINES}:_workload", 'if change.name != data.get("server") or', "if")),
     mutant("never dropped", "a version that was replaced stays loaded", (
         "services.deployment.effects:effects", 'return [dropped(engine, do.arguments["release"])]', "return []")),
     mutant("lost and not started", "a version whose engine ended waits for nothing", (

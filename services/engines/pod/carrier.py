@@ -12,7 +12,7 @@ import msgspec
 
 from events.workload_changed import WorkloadChanged
 from services.engines.pod.document import Adapter
-from shared.errors import KuzniaError, Reject
+from shared.errors import KuzniaError, Reject, Retry
 from shared.podkit.patience import Patience
 from shared.podkit.ports import PodPorts
 from shared.podkit.voice import Voice
@@ -58,6 +58,7 @@ class Carrier:
         self._carried: dict[str, Adapter] = {}  # by release
         self._refused: set[str] = set()
         self._leaving: dict[str, float] = {}  # engine_model -> when it goes
+        self._tried: dict[str, float] = {}  # release -> since when in vain
 
     @property
     def settled(self) -> bool:
@@ -65,23 +66,41 @@ class Carrier:
         return not self._leaving
 
     def follow(self, wanted: Mapping[str, Adapter]) -> None:
-        """Bring it there. Raises Retry where store, bus or engine do not answer; what was done stays done."""
-        for release, adapter in wanted.items():
-            if release not in self._carried and release not in self._refused:
-                self._take(adapter)
+        """Bring it there. Raises Retry where store, bus or engine do not answer; what was done stays done, and
+        one that must wait holds up no other.
+        """
+        new = wanted.keys() - self._carried.keys() - self._refused
+        waits = [why for release in sorted(new) if (why := self._tries(wanted[release]))]
         for release in self._carried.keys() - wanted.keys():
             name = self._carried.pop(release).engine_model
             self._leaving[name] = time.monotonic() + DRAIN_SECONDS
         self._refused &= wanted.keys()
+        self._tried = {release: since for release, since in self._tried.items() if release in wanted}
         self._let_go()
+        if waits:
+            raise Retry("; ".join(waits))
+
+    def _tries(self, adapter: Adapter) -> str:
+        """Take it; why it must wait, or empty."""
+        since = self._tried.setdefault(adapter.release, time.monotonic())
+        try:
+            self._take(adapter)
+        except (KuzniaError, OSError) as error:
+            if time.monotonic() - since < self._ports.settings.ready_seconds:
+                return f"{adapter.engine_model} waits: {error}"
+            self._give_up(adapter, "NotReady", str(error))
+        return ""
+
+    def _give_up(self, adapter: Adapter, reason: str, message: str) -> None:
+        self._say(adapter, "failed", reason, message)
+        self._refused.add(adapter.release)
 
     def _take(self, adapter: Adapter) -> None:
         began = time.monotonic()
         try:
             self._load(adapter)
         except Reject as error:
-            self._say(adapter, "failed", "Refused", str(error))
-            self._refused.add(adapter.release)
+            self._give_up(adapter, "Refused", str(error))
             return
         took = time.monotonic() - began
         sys.stdout.write(f"{adapter.engine_model} is loaded, in {took * 1000:.0f} ms\n")

@@ -2,7 +2,8 @@
 
 What it is to carry is read in the record `engines/<engine>` at start, and again whenever the registry changes or
 somebody with the engine's key asks for it (`POST /kuznia/reload`). It ends as its engine ends; started again, it
-loads all anew. Exit codes: the engine's own; 0 after a stop on request; 1 where it could not be started.
+loads all anew. Exit codes: the engine's own; 0 after a stop on request; 1 where it could not be started, and 75
+where that is worth another try.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from shared.podkit.bases import base_model
 from shared.podkit.engines import Place, key_of, starter
 from shared.podkit.machine import visible_gpus
 from shared.podkit.ports import PodPorts, open_ports
-from shared.podkit.stopping import Preempted, Stopping
+from shared.podkit.stopping import PREEMPTED, Preempted, Stopping
 from shared.podkit.weights import chat_template, place
 
 BEAT_SECONDS = 0.05
@@ -67,7 +68,7 @@ def perform(document: Document, address: str, ports: PodPorts) -> int:
         return 0
     except (KuzniaError, OSError) as error:
         sys.stdout.write(f"{document.name} does not run: {error}\n")
-        return 1
+        return PREEMPTED if isinstance(error, Retry) else 1
 
 
 def _prepare(document: Document, address: str, ports: PodPorts) -> Prepared:
@@ -95,7 +96,7 @@ def _beat(engine: Vllm, registry: Registry, carrier: Carrier) -> Callable[[], No
             return
         try:
             look.now()
-        except Retry as error:
+        except KuzniaError as error:
             sys.stdout.write(f"{error}; looking again\n")
             look.not_before = time.monotonic() + TROUBLE_SECONDS
 
@@ -115,11 +116,16 @@ class _Look:
         self._ready = self._ready or self._engine.ready()
         if self._ready and (self._registry.changed() or self._owing):
             self._owing = True
-            self._carrier.follow(self._registry.wanted())
+            try:
+                self._carrier.follow(self._registry.wanted())
+            finally:  # one that must wait keeps no others from answering
+                self._opens()
             self._owing = not self._carrier.settled
-            if not self._open:
-                self._engine.open()
-                self._open = True
+
+    def _opens(self) -> None:
+        if not self._open:
+            self._engine.open()
+            self._open = True
 
 
 class _Weights:
@@ -130,12 +136,16 @@ class _Weights:
         self._ports = ports
         self._work = work
         self._base = base_model(ports.settings, document.base_model, document.base_revision)
-        self._template = ""
+        self._template = b""
 
     def serving(self, address: str, wanted: dict[str, Adapter]) -> Serving:
         """What vLLM is told: the base, and room for adapters. The chat template is that of the first of them."""
         document = self._document
         self._template = self._first_template(wanted)
+        path = self._work / "chat_template.jinja"
+        if self._template:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(self._template)
         return Serving(
             engine="vllm",
             name=document.base_model,
@@ -143,7 +153,7 @@ class _Weights:
             place=str(self._base.path),
             adapters=Adapters(max_rank=document.max_rank, at_once=AT_ONCE, kept=KEPT, hot=True),
             template=document.template,
-            chat_template=self._template,
+            chat_template=str(path) if self._template else "",
             gpus=visible_gpus(),
             threads=document.threads or max(1, available_cpus() // 2),
             drain_seconds=max(1, document.grace_seconds - 5),
@@ -158,7 +168,7 @@ class _Weights:
                 f" {base.digest}"
             )
         folder = place(self._ports.artifacts, artifact, self._folder(adapter.engine_model))
-        if not _same(chat_template(folder), self._template):
+        if _template(folder) != self._template:
             raise Reject("its chat template is not the one that this engine was started with")
         return folder
 
@@ -169,15 +179,16 @@ class _Weights:
     def _folder(self, name: str) -> Path:
         return self._work / workload_name("adapter", name)
 
-    def _first_template(self, wanted: dict[str, Adapter]) -> str:
+    def _first_template(self, wanted: dict[str, Adapter]) -> bytes:
         for adapter in wanted.values():
             try:
                 folder = place(self._ports.artifacts, adapter.artifact, self._folder(adapter.engine_model))
             except Reject:
                 continue  # it is told when it is to be loaded
-            return chat_template(folder)
-        return ""
+            return _template(folder)
+        return b""
 
 
-def _same(one: str, other: str) -> bool:
-    return one == other or (bool(one and other) and Path(one).read_bytes() == Path(other).read_bytes())
+def _template(folder: Path) -> bytes:
+    found = chat_template(folder)
+    return Path(found).read_bytes() if found else b""

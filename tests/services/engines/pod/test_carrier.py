@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ class World:
         self.loaded: dict[str, Path] = {}
         self.events: list[Any] = []
         self.forgotten: list[str] = []
+        self.away: set[str] = set()
         self.loads = 0
         self.deaf = self.refuses = False
         settings = Settings(home=Path("/h"), cache=Path("/c"))
@@ -57,6 +59,8 @@ class World:
         return Carrier(begun, self, self.ports, self)
 
     def placed(self, one: Adapter) -> Path:
+        if one.version in self.away:
+            raise Retry("the store is away")
         return Path(one.artifact.uri)
 
     def forget(self, name: str) -> None:
@@ -144,6 +148,22 @@ def test_what_the_engine_will_not_take_has_failed_and_is_not_tried_again(world: 
     assert (event.data["phase"], event.data["reason"]) == ("failed", "Refused")
     assert "max_lora_rank 16" in event.data["message"]
     assert event.data["address"] == ""
+
+
+def test_one_whose_weights_cannot_be_had_holds_up_no_other_and_fails_in_the_end(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.away = {"1.0.0"}
+    with pytest.raises(Retry, match=r"team-x\.qa\.v1@1\.0\.0 waits: the store is away"):
+        world.want(adapter("1.0.0"), adapter("1.1.0"))
+    assert world.phases() == [("serve-1.1.0-1", "ready")]
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + 601)
+    world.want(adapter("1.0.0"), adapter("1.1.0"))
+    assert world.phases()[-1] == ("serve-1.0.0-1", "failed")
+    assert (world.events[-1].data["reason"], world.events[-1].data["message"]) == (
+        "NotReady", "the store is away",
+    )  # fmt: skip
 
 
 def test_what_is_wanted_no_more_stays_while_its_answers_may_be_under_way(world: World) -> None:
