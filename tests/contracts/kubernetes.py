@@ -5,7 +5,7 @@ HTTP, spoken to by the official client. `kind`: a cluster of yours, in which pod
 
     printf 'FROM python:3.11-slim\\nCOPY scripted_pod.py /pods/\\nENV PYTHONPATH=/pods\\n' > Dockerfile
     docker build -t scripted:1 . && kind load docker-image scripted:1
-    KUZNIA_KIND_CONTEXT=kind-kind KUZNIA_KIND_IMAGE=scripted:1 pytest -k kind tests/contracts/test_cluster.py
+    KUZNIA_KIND_CONTEXT=kind-kind KUZNIA_KIND_IMAGE=scripted:1 pytest -m kind tests/contracts/test_cluster.py
 """
 
 from __future__ import annotations

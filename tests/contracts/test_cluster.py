@@ -52,8 +52,8 @@ ADAPTERS: dict[str, Callable[[Path, Publish], Iterator[Cluster]]] = {
     "kubernetes-http": on_kubernetes("over_http"),
     "kind": on_kubernetes("kind"),
 }
-SLOW = {"kubernetes-http", "kind"}
-PARAMETERS = [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in ADAPTERS]
+MARKS = {"kubernetes-http": [pytest.mark.slow], "kind": [pytest.mark.slow, pytest.mark.kind]}
+PARAMETERS = [pytest.param(name, marks=MARKS.get(name, ())) for name in ADAPTERS]
 
 
 @pytest.fixture

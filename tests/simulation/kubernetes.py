@@ -205,10 +205,13 @@ class KubernetesInMemory:
         self._turning = False
         self.fake.settle()
         if self._world.up:
+            self._due.pop("", None)
             self._hear()
             self._tend()
             self.fake.settle()
-        if self._due or self._restless():
+        if (
+            self._due or self._restless() or not self._world.up
+        ):  # what ends meanwhile is heard after the restart
             waits = [due - self._world.now for due in self._due.values()]
             if self._restless() or not self._world.up:
                 waits.append(RESTLESS)
@@ -236,13 +239,14 @@ class KubernetesInMemory:
             self._revisions[kind] = str(obj["metadata"]["resourceVersion"])
             if change != "BOOKMARK":
                 self._noted(obj)
+        if int(self._revisions[kind]) < self.fake.core.revision:  # it was dropped: the rest is heard soon
+            self._due.setdefault("", self._world.now + SOON)
 
     def _noted(self, obj: dict[str, Any]) -> None:
         self._due[obj["metadata"]["labels"][WORKLOAD]] = self._world.now
 
     def _tend(self) -> None:
-        self._due.pop("", None)
-        for name in sorted(name for name, due in self._due.items() if due <= self._world.now):
+        for name in sorted(name for name, due in self._due.items() if name and due <= self._world.now):
             del self._due[name]
             try:
                 pause = self._cluster.tend(name)
