@@ -123,10 +123,11 @@ class Traffic:
             versions={name: self._figures(release.name, name, requests) for name in names},
         )
         identity = event_id(f"{gateway}/{release.name}", name_of(measured), f"{split['mark']}/{number}")
-        if identity not in self._said:
-            self._said.add(identity)
-            for name, figures in measured.versions.items():
-                self.seen[release.name, split["mark"], name] += figures.requests
+        if identity in self._said:
+            return  # a window has one content
+        self._said.add(identity)
+        for name, figures in measured.versions.items():
+            self.seen[release.name, split["mark"], name] += figures.requests
         self._say(measured, identity)
 
     def _figures(self, model_id: str, version: str, requests: int) -> Figures:
