@@ -24,6 +24,7 @@ SOURCE = "/kuznia/engines"
 class Engine(Protocol):
     """What the carrier asks of vLLM: see `services.engines.pod.vllm.Vllm`."""
 
+    def open(self) -> None: ...
     def load(self, name: str, folder: Path) -> None: ...
     def unload(self, name: str) -> None: ...
 
@@ -55,6 +56,7 @@ class Carrier:
         self._ports = ports
         self._weights = weights
         self._loaded: set[str] = set()  # engine_models
+        self._open = False
         self._carried: dict[str, Adapter] = {}  # by release
         self._refused: set[str] = set()
         self._leaving: dict[str, float] = {}  # engine_model -> when it goes
@@ -69,8 +71,13 @@ class Carrier:
         """Bring it there. Raises Retry where store, bus or engine do not answer; what was done stays done, and
         one that must wait holds up no other.
         """
-        new = wanted.keys() - self._carried.keys() - self._refused
-        waits = [why for release in sorted(new) if (why := self._tries(wanted[release]))]
+        new = [wanted[release] for release in sorted(wanted.keys() - self._carried.keys() - self._refused)]
+        waits = [why for adapter in new if (why := self._tries(adapter))]
+        self._opens()
+        for adapter in new:
+            if adapter.release not in self._refused and adapter.engine_model in self._loaded:
+                self._say(adapter, "ready")
+                self._carried[adapter.release] = adapter
         for release in self._carried.keys() - wanted.keys():
             name = self._carried.pop(release).engine_model
             self._leaving[name] = time.monotonic() + DRAIN_SECONDS
@@ -81,36 +88,35 @@ class Carrier:
             raise Retry("; ".join(waits))
 
     def _tries(self, adapter: Adapter) -> str:
-        """Take it; why it must wait, or empty."""
+        """Load it; why it must wait, or empty."""
         since = self._tried.setdefault(adapter.release, time.monotonic())
         try:
-            self._take(adapter)
+            self._load(adapter)
+        except Reject as error:
+            self._give_up(adapter, "Refused", str(error))
         except (KuzniaError, OSError) as error:
             if time.monotonic() - since < self._ports.settings.ready_seconds:
                 return f"{adapter.engine_model} waits: {error}"
             self._give_up(adapter, "NotReady", str(error))
         return ""
 
+    def _opens(self) -> None:
+        """What was wanted at the start is loaded: from now on it takes questions."""
+        if not self._open:
+            self._engine.open()
+            self._open = True
+
     def _give_up(self, adapter: Adapter, reason: str, message: str) -> None:
         self._say(adapter, "failed", reason, message)
         self._refused.add(adapter.release)
 
-    def _take(self, adapter: Adapter) -> None:
-        began = time.monotonic()
-        try:
-            self._load(adapter)
-        except Reject as error:
-            self._give_up(adapter, "Refused", str(error))
-            return
-        took = time.monotonic() - began
-        sys.stdout.write(f"{adapter.engine_model} is loaded, in {took * 1000:.0f} ms\n")
-        self._say(adapter, "ready")
-        self._carried[adapter.release] = adapter
-
     def _load(self, adapter: Adapter) -> None:
         """Unless it is there for another release of the same version, or has not gone yet."""
         if adapter.engine_model not in self._loaded:
+            began = time.monotonic()
             self._engine.load(adapter.engine_model, self._weights.placed(adapter))
+            took = time.monotonic() - began
+            sys.stdout.write(f"{adapter.engine_model} is loaded, in {took * 1000:.0f} ms\n")
         self._loaded.add(adapter.engine_model)
         self._leaving.pop(adapter.engine_model, None)
 

@@ -108,7 +108,7 @@ class _Look:
 
     def __init__(self, engine: Vllm, registry: Registry, carrier: Carrier) -> None:
         self._engine, self._registry, self._carrier = engine, registry, carrier
-        self._ready, self._open, self._owing = False, False, True
+        self._ready, self._owing = False, True
         self.not_before = 0.0
 
     def now(self) -> None:
@@ -116,16 +116,8 @@ class _Look:
         self._ready = self._ready or self._engine.ready()
         if self._ready and (self._registry.changed() or self._owing):
             self._owing = True
-            try:
-                self._carrier.follow(self._registry.wanted())
-            finally:  # one that must wait keeps no others from answering
-                self._opens()
+            self._carrier.follow(self._registry.wanted())
             self._owing = not self._carrier.settled
-
-    def _opens(self) -> None:
-        if not self._open:
-            self._engine.open()
-            self._open = True
 
 
 class _Weights:

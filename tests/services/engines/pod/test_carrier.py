@@ -42,6 +42,7 @@ class World:
         self.loaded: dict[str, Path] = {}
         self.events: list[Any] = []
         self.forgotten: list[str] = []
+        self.opened: list[set[str]] = []
         self.away: set[str] = set()
         self.loads = 0
         self.deaf = self.refuses = False
@@ -65,6 +66,9 @@ class World:
 
     def forget(self, name: str) -> None:
         self.forgotten.append(name)
+
+    def open(self) -> None:
+        self.opened.append(set(self.loaded))
 
     def load(self, name: str, folder: Path) -> None:
         self.loads += 1
@@ -112,6 +116,12 @@ def test_it_loads_what_is_wanted_and_says_so_once(world: World) -> None:
     assert (word.data["service"], word.data["key"], word.data["address"]) == (
         "deployment", f"releases/{MODEL_ID}", "127.0.0.1:41000",
     )  # fmt: skip
+
+
+def test_questions_are_taken_once_all_that_was_wanted_at_the_start_is_loaded(world: World) -> None:
+    world.want(adapter("1.0.0"), adapter("1.1.0"))
+    world.want(adapter("1.0.0"), adapter("1.1.0"), adapter("1.2.0"))
+    assert world.opened == [{f"{MODEL_ID}@1.0.0", f"{MODEL_ID}@1.1.0"}]
 
 
 def test_what_it_said_before_a_restart_is_said_again_under_other_ids(world: World) -> None:
