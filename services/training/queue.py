@@ -7,7 +7,7 @@ within a priority, and who has waited long enough goes before what is more urgen
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -83,6 +83,10 @@ class Ledger(msgspec.Struct, frozen=True, kw_only=True):
             used={name: used[name] for name in sorted(used)[-KEPT_MONTHS:]},
         )
 
+    def but(self, runs: Sequence[str]) -> Ledger:
+        """As if these did not wait."""
+        return msgspec.structs.replace(self, waiting=_without(self.waiting, *runs))
+
     def spent(self, tenant: str, now: datetime) -> float:
         """GPU hours of a tenant in this month, with those of what runs."""
         begin = month_start(now)
@@ -132,5 +136,5 @@ def _full(who: str, limits: Limits, taken: int) -> str:
     return f"{who} trains {taken} of {limits.runs} at once" if full else ""
 
 
-def _without(entries: Mapping[str, Entry], run: str) -> dict[str, Entry]:
-    return {name: entry for name, entry in entries.items() if name != run}
+def _without(entries: Mapping[str, Entry], *runs: str) -> dict[str, Entry]:
+    return {name: entry for name, entry in entries.items() if name not in runs}

@@ -48,27 +48,24 @@ class Slots:
 
     def take(self, asked: Entry) -> Turn:
         """A slot for this job, or a place in the queue; the same word again is the same slot."""
-        offers: tuple[str, ...] = ()
         for _ in range(TRIES):
             record, known = self._load()
             run = self._store.load(f"runs/{asked.run}")
             word = _known(run, asked.job) or _granted(known, asked)
             if word:
-                return Turn(word=word)
+                return Turn(word=word, offers=self._ready(known) if word == "granted" else ())
             ledger = self._with(known, asked, run)
             # The limits are read after the ledger: one set later finds us waiting there.
-            reasons = self._turns(ledger)
-            if not reasons[asked.run]:
-                if self._commit(record, ledger.granted(asked.run, self._clock.now())):
-                    return Turn(word="granted", offers=_but(offers, asked.run))
+            if not self._turns(ledger)[asked.run]:
+                self._commit(record, ledger.granted(asked.run, self._clock.now()))
                 continue
-            swept = self._swept(ledger, asked.run)
+            swept, dead = self._swept(ledger, asked.run)
+            reasons = self._turns(swept.but(dead))
+            if not reasons[asked.run]:
+                swept = swept.granted(asked.run, self._clock.now())
             if swept == known:
-                place = list(reasons).index(asked.run) + 1
-                waits = Turn(word="waits", place=place, waiting=len(reasons), why=reasons[asked.run])
-                return msgspec.structs.replace(waits, offers=_but(offers, asked.run))
-            if self._commit(record, swept) and swept != ledger:
-                offers = self._ready(swept)
+                return self._waits(asked.run, reasons, self._ready(known, dead))
+            self._commit(record, swept)
         raise Retry(f"{KEY}: others were faster {TRIES} times")
 
     def give_back(self, name: str, job: str) -> tuple[str, ...]:
@@ -78,9 +75,9 @@ class Slots:
             ledger = known
             if ledger.job(name) == job:
                 ledger = self._ended(ledger, self._store.load(f"runs/{name}"))
-            swept = self._swept(ledger, "") if ledger.waiting else ledger
+            swept, dead = self._swept(ledger, "") if ledger.waiting else (ledger, ())
             if swept == known or self._commit(record, swept):
-                return self._ready(swept)
+                return self._ready(swept, dead)
         raise Retry(f"{KEY}: others were faster {TRIES} times")
 
     def left(self, tenant: str) -> tuple[float | None, float]:
@@ -96,8 +93,16 @@ class Slots:
             return ledger
         return (self._ended(ledger, run) if ledger.job(asked.run) else ledger).asked(asked)
 
-    def _ready(self, ledger: Ledger) -> tuple[str, ...]:
-        return tuple(run for run, why in self._turns(ledger).items() if not why)
+    @staticmethod
+    def _waits(run: str, reasons: Mapping[str, str], offers: tuple[str, ...]) -> Turn:
+        place = list(reasons).index(run) + 1
+        return Turn(word="waits", place=place, waiting=len(reasons), why=reasons[run], offers=offers)
+
+    def _ready(self, ledger: Ledger, dead: tuple[str, ...] = ()) -> tuple[str, ...]:
+        """Who may start now. A dead one holds nobody up, and is called all the same: it may be coming back."""
+        alive, everybody = self._turns(ledger.but(dead)), self._turns(ledger)
+        called = [run for run, why in alive.items() if not why]
+        return (*called, *(run for run in dead if not everybody[run]))
 
     def _turns(self, ledger: Ledger) -> Mapping[str, str]:
         tenants = {entry.tenant for entry in ledger.waiting.values()}
@@ -112,16 +117,18 @@ class Slots:
         gpus, attempts = run.data.get("gpus", 1), run.data.get("attempts", [])
         return ledger.ended(run.name, by_month(attempts, gpus, self._clock.now(), job))
 
-    def _swept(self, ledger: Ledger, asks: str) -> Ledger:
-        """Nobody waits for a run that is over, or for one that has died in the queue; once that one is redriven it
-        asks again, from its old place. Looked at only where somebody has to wait.
+    def _swept(self, ledger: Ledger, asks: str) -> tuple[Ledger, tuple[str, ...]]:
+        """Without the runs that are over; and who of those that wait has died. Such a one keeps its place: once it is
+        redriven it asks again. Looked at only where somebody has to wait.
         """
+        dead: list[str] = []
         for name in [*ledger.running, *ledger.waiting]:
             run = self._store.load(f"runs/{name}")
-            died = run.dead is not None and name in ledger.waiting and name != asks
-            if run.status in ENDS or died:
+            if run.status in ENDS:
                 ledger = self._ended(ledger, run)
-        return ledger
+            elif run.dead is not None and name in ledger.waiting and name != asks:
+                dead.append(name)
+        return ledger, tuple(dead)
 
     def _load(self) -> tuple[Record, Ledger]:
         record = self._store.load(KEY)
@@ -153,7 +160,3 @@ def _known(run: Record, job: str) -> Word | None:
 def _granted(ledger: Ledger, asked: Entry) -> Word | None:
     entry = ledger.running.get(asked.run)
     return "granted" if entry and entry.job == asked.job else None
-
-
-def _but(runs: tuple[str, ...], mine: str) -> tuple[str, ...]:
-    return tuple(run for run in runs if run != mine)
