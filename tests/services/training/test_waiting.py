@@ -182,7 +182,9 @@ class TestQueue:
         runs.world.store.commit(msgspec.structs.replace(dead, dead=mark))
         runs.finish(first)
         assert runs.status(third) == ["TRAINING"]
-        assert list(runs.world.store.load(KEY).data["waiting"]) == [second]  # its place, should it be redriven
+        assert list(runs.world.store.load(KEY).data["waiting"]) == [
+            second
+        ]  # its place, should it be redriven
 
     def test_a_replay_of_everything_changes_nothing(self, runs: Runs):
         runs.quota(runs=1)
