@@ -150,7 +150,11 @@ class Handler(BaseHTTPRequestHandler):
         if content is None:
             self._answer(404)
             return
-        self._answer(200, content, X_Checksum_Sha256=hashlib.sha256(content).hexdigest())
+        digest = hashlib.sha256(content).hexdigest()
+        span = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
+        if span:
+            content = content[int(span[1]) : int(span[2]) + 1]
+        self._answer(206 if span else 200, content, X_Checksum_Sha256=digest)
 
     do_HEAD = do_GET  # noqa: N815
 

@@ -10,6 +10,7 @@ import click
 from services.cli.common import json_option, person, print_json
 from shared.experiment.check import check as check_folder
 from shared.experiment.folder import read_directory
+from shared.experiment.locations import roots_of
 from shared.experiment.scaffold import scaffold
 
 
@@ -36,7 +37,7 @@ def check(folder: Path, as_json: bool) -> None:
 
     Exit code 0: nothing. 1: faults.
     """
-    checked = check_folder(read_directory(folder))
+    checked = check_folder(read_directory(folder), data_roots=roots_of())
     if as_json:
         print_json({"faults": checked.faults, "warnings": checked.warnings})
     else:

@@ -36,8 +36,16 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True):
     warnings: tuple[Fault, ...]
 
 
-def check(folder: Folder, *, known_models: Collection[str] | None = None) -> Checked:
-    """Never raises, whatever the folder holds. known_models: names of the base models that can be had; None: any."""
+def check(
+    folder: Folder,
+    *,
+    known_models: Collection[str] | None = None,
+    data_roots: Collection[str] | None = None,
+) -> Checked:
+    """Never raises, whatever the folder holds. known_models: names of the base models that can be had; None: any.
+
+    data_roots: as of `shared.experiment.locations.roots_of`; None leaves them to the pod that reads the data.
+    """
     config, manifest = _document(folder, CONFIG), _document(folder, MANIFEST)
     experiment = Experiment(
         folder=folder,
@@ -45,6 +53,7 @@ def check(folder: Folder, *, known_models: Collection[str] | None = None) -> Che
         manifest=manifest,
         files={entry.path: entry.digest for entry in folder.files if entry.kind == "file"},
         known_models=None if known_models is None else frozenset(known_models),
+        data_roots=None if data_roots is None else tuple(data_roots),
     )
     found = [*config.faults, *manifest.faults, *check_files(experiment), *_unread(folder), *_tokens(folder)]
     filled: dict[str, Any] = {}

@@ -11,9 +11,8 @@ import msgspec
 
 from shared.experiment.experiment import DATASET_INFO, Experiment, joined, leaves, names_of
 from shared.experiment.faults import Fault, nearest, shown
+from shared.experiment.locations import TYPES, is_location, sha256_of, wrong_with
 
-# What LLaMA-Factory opens (its FILEEXT2TYPE).
-TYPES = ("arrow", "csv", "json", "jsonl", "parquet", "txt")
 _ELSEWHERE = {
     "script_url": "runs a script",
     "hf_hub_url": "fetches from a hub",
@@ -56,6 +55,7 @@ def check_data(experiment: Experiment) -> Iterator[Fault]:
     """The data sets that the config names, and the evaluation set."""
     directory = experiment.setting("dataset_dir", "data")
     trained: dict[str, str] = {}
+    info: Info | None = None
     if not experiment.setting("dataset"):
         yield Fault(
             where=experiment.config.where("dataset"),
@@ -65,11 +65,11 @@ def check_data(experiment: Experiment) -> Iterator[Fault]:
     if isinstance(directory, str) and not leaves(directory):
         info = read_info(experiment, directory)
         yield from info.faults
-        yield from _forbidden(info)
+        yield from _forbidden(experiment, info)
         yield from _named(experiment, info)
         trained = _trained(experiment, info, directory)
         yield from _present(experiment, info, directory)
-    yield from _evaluation_set(experiment, trained)
+    yield from _evaluation_set(experiment, info, trained)
 
 
 def read_info(experiment: Experiment, directory: str) -> Info:
@@ -110,7 +110,7 @@ def _unread(experiment: Experiment, path: str) -> tuple[Fault, ...]:
     return (Fault(where=shown(path), what="is not there, and tells where the data sets lie", mend=mend),)
 
 
-def _forbidden(info: Info) -> Iterator[Fault]:
+def _forbidden(experiment: Experiment, info: Info) -> Iterator[Fault]:
     for name, entry in info.entries.items():
         if not isinstance(entry, dict):
             yield Fault(where=info.where(name), what="is no object", mend='write {"file_name": "train.json"}')
@@ -119,15 +119,36 @@ def _forbidden(info: Info) -> Iterator[Fault]:
             yield Fault(
                 where=info.where(name),
                 what=f"{_ELSEWHERE[key]} ({key}), so its content would not be what was committed",
-                mend="commit the data and write `file_name`",
+                mend="commit the data and write `file_name`, with its path or its URL",
             )
         file = entry.get("file_name")
-        if file is not None and (not isinstance(file, str) or leaves(file)):
+        yield from check_location(experiment, info.where(name), file, entry.get("sha256"))
+        if file is not None and (not isinstance(file, str) or (leaves(file) and not is_location(file))):
             yield Fault(
                 where=info.where(name),
                 what=f"has the file_name `{shown(file)}`, which leads out of the experiment's folder",
                 mend="write a relative path without `..`",
             )
+
+
+def check_location(experiment: Experiment, where: str, name: object, digest: object) -> Iterator[Fault]:
+    """What is wrong with data that a URL names, and with the `sha256` beside it."""
+    elsewhere = isinstance(name, str) and is_location(name)
+    if isinstance(name, str) and elsewhere:
+        for what, mend in wrong_with(name, experiment.data_roots):
+            yield Fault(where=where, what=f"names `{shown(name)}`, which {what}", mend=mend)
+    if sha256_of(digest) is None:
+        yield Fault(
+            where=where,
+            what="has a sha256 that is none",
+            mend="write the 64 digits that `sha256sum` prints, or remove it",
+        )
+    elif digest and not elsewhere:
+        yield Fault(
+            where=where,
+            what="has a sha256, which is for data that a URL names; Git keeps that of a committed file",
+            mend="remove it",
+        )
 
 
 def _used(experiment: Experiment) -> list[tuple[str, str]]:
@@ -199,26 +220,50 @@ def _file_faults(where: str, path: str, sizes: dict[str, int], inside: list[str]
             yield Fault(where=shown(file), what="is empty", mend="put the rows in")
 
 
-def _evaluation_set(experiment: Experiment, trained: dict[str, str]) -> Iterator[Fault]:
+def _evaluation_set(experiment: Experiment, info: Info | None, trained: dict[str, str]) -> Iterator[Fault]:
     manifest, files = experiment.manifest, experiment.files
     name, where = manifest.get("evaluation", "set"), manifest.where("evaluation", "set")
     if not isinstance(name, str) or not name.strip():
         return  # told by the schema
+    digest = manifest.get("evaluation", "sha256")
+    yield from check_location(experiment, where, name.strip(), digest)
     path = joined(".", name.strip())
-    if leaves(name):
-        what, mend = (
-            f"is `{shown(name)}`, which leads out of the folder",
-            "write a relative path without `..`",
-        )
-    elif path not in files:
-        near = nearest(path, files)
-        what = f"names `{shown(path)}`, a file that is not in this folder"
-        mend = f"did you mean `{shown(near)}`?" if near else "commit the file, or correct the name"
-    elif not path.endswith((".json", ".jsonl")):
-        what, mend = f"is `{shown(path)}`, which is neither .json nor .jsonl", "convert it"
-    elif path in trained or (files[path] and files[path] in trained.values()):
-        what = f"is `{shown(path)}`, whose content is also trained on, so that it would measure memory"
-        mend = "keep rows for it that no training set has"
+    if is_location(name.strip()):
+        path = name.strip()
+        known, content = _trained_elsewhere(experiment, info), sha256_of(digest)
     else:
-        return
-    yield Fault(where=where, what=what, mend=mend)
+        known, content = trained, files.get(path)
+        if leaves(name):
+            what, mend = "leads out of the folder", "write a relative path without `..`, or a URL"
+            yield Fault(where=where, what=f"is `{shown(name)}`, which {what}", mend=mend)
+            return
+        if path not in files:
+            near = nearest(path, files)
+            mend = f"did you mean `{shown(near)}`?" if near else "commit the file, or correct the name"
+            what = f"names `{shown(path)}`, a file that is not in this folder"
+            yield Fault(where=where, what=what, mend=mend)
+            return
+    yield from _unfit(where, path, memory=path in known or bool(content and content in known.values()))
+
+
+def _unfit(where: str, path: str, *, memory: bool) -> Iterator[Fault]:
+    if not path.endswith((".json", ".jsonl")):
+        what, mend = "is neither .json nor .jsonl", "convert it"
+        yield Fault(where=where, what=f"is `{shown(path)}`, which {what}", mend=mend)
+    elif memory:
+        yield Fault(
+            where=where,
+            what=f"is `{shown(path)}`, whose content is also trained on, so that it would measure memory",
+            mend="keep rows for it that no training set has",
+        )
+
+
+def _trained_elsewhere(experiment: Experiment, info: Info | None) -> dict[str, str]:
+    """SHA-256 (or nothing) of each URL that is trained on."""
+    entries = info.entries if info else {}
+    named = [entries.get(name) for name in names_of(experiment.setting("dataset"))]
+    return {
+        entry["file_name"]: sha256_of(entry.get("sha256")) or ""
+        for entry in named
+        if isinstance(entry, dict) and isinstance(entry.get("file_name"), str)
+    }

@@ -19,13 +19,17 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|[A-Za-z]:[\\/]|ONLINE$|REMOTE:
 
 
 class Experiment(msgspec.Struct, frozen=True, kw_only=True):
-    """files: path -> digest of each plain file. known_models: base models this platform has; None: any."""
+    """files: path -> digest of each plain file. known_models: base models this platform has; None: any.
+
+    data_roots: below which data outside the folder may lie, see `locations.roots_of`; None: not known here.
+    """
 
     folder: Folder
     config: Document
     manifest: Document
     files: dict[str, str]
     known_models: frozenset[str] | None = None
+    data_roots: tuple[str, ...] | None = None
 
     def setting(self, key: str, default: Any = None) -> Any:
         """A value of config.yaml, the default where it is absent or null."""

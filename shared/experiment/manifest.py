@@ -88,13 +88,16 @@ class Baseline(Part):
 
 
 class Evaluation(Part):
-    """set: a .json or .jsonl file of this folder, rows of instruction, input, output, expect, group.
+    """set: a .json or .jsonl file of this folder, or its URL; rows of instruction, input, output, expect, group.
+
+    sha256: of the file under a URL; another one is not asked.
 
     metrics: empty takes those that the thresholds and the baseline name. report_only: groups of rows that are
     measured and shown, but not judged.
     """
 
     set: Text = Field(examples=["set: eval.json"])
+    sha256: Optional = Field(default="", examples=["sha256: (the 64 digits that `sha256sum` prints)"])
     metrics: list[Metric] = Field(default=[], examples=["metrics: [contains, rouge_l]"])
     thresholds: dict[Metric, Bound] = Field(min_length=1, examples=["thresholds: {contains: {min: 0.8}}"])
     baseline: Baseline | None = Field(default=None, examples=["baseline: {metric: contains, min_gain: 0.2}"])

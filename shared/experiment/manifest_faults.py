@@ -55,6 +55,8 @@ def _filled(manifest: Manifest) -> dict[str, Any]:
         metric: {word: limit for word, limit in bound.items() if limit is not None}
         for metric, bound in evaluation["thresholds"].items()
     }
+    if not evaluation["sha256"]:
+        del evaluation["sha256"]
     evaluation["metrics"] = evaluation["metrics"] or _named_metrics(manifest)
     if resources["gpus"] is None:
         resources["gpus"] = 0 if resources["gpu"] == "none" else 1

@@ -73,8 +73,12 @@ class Hub:
         self._opener = urllib.request.build_opener(_NoRedirects())
 
     def listing(self, name: str, revision: str) -> Listing:
-        """What a branch, tag or commit holds now. Raises Reject (no such, or no right), Retry."""
-        url = f"{self.endpoint}/api/models/{name}/revision/{quote(revision, safe='')}?blobs=true"
+        """What a branch, tag or commit holds now. name: of a model, or `datasets/<organisation>/<name>`.
+
+        Raises Reject (no such, or no right), Retry.
+        """
+        kind = "" if name.startswith("datasets/") and name.count("/") == 2 else "models/"
+        url = f"{self.endpoint}/api/{kind}{name}/revision/{quote(revision, safe='')}?blobs=true"
         what = f"{name} at revision {revision!r}"
         with self._open(url, {}, what) as (answer, _):
             try:
@@ -152,7 +156,7 @@ class Hub:
         mend = {
             401: f"it is private, gated, or not there at all, and {whose}: set HF_TOKEN or HF_TOKEN_PATH",
             403: f"{whose}: accept the model's terms on its page at {self.endpoint}, with the token's account",
-            404: f"{self.endpoint} has no such model, revision or file: are they spelt as there?",
+            404: f"{self.endpoint} has no such model (or data set), revision or file: are they spelt as there?",
             400: "the name or the revision is none",
             410: "it was taken away",
         }

@@ -28,7 +28,10 @@ class File(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """Which weights these are, and every file of them. Holds no time, so equal weights are equal manifests."""
+    """Which weights these are, and every file of them. Holds no time, so equal weights are equal manifests.
+
+    data: URL of what was trained on and lay outside the experiment -> `sha256:<hex>` of what was read.
+    """
 
     run_id: str
     step: int
@@ -39,6 +42,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     base_revision: str = ""
     versions: dict[str, str] = {}
     files: tuple[File, ...] = ()
+    data: dict[str, str] = {}
 
     @property
     def size(self) -> int:

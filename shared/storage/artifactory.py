@@ -21,16 +21,19 @@ import urllib.request
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from http.client import HTTPException
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import quote, urlsplit
 
-from shared.errors import Reject, Retry
+from shared.errors import Conflict, Reject, Retry
+from shared.storage.versions import Head, kept_digest
 
 SECONDS = 60.0
 TOKENS = ("JF_ACCESS_TOKEN", "JFROG_CLI_ACCESS_TOKEN")
 _ALREADY = 403  # to deploy where one may not overwrite
 _CONFLICT = 409  # a file where a folder is, or the reverse
+_PARTIAL = 206
 _DIGEST = "X-Checksum-Sha256"
 
 
@@ -94,6 +97,35 @@ class ArtifactoryRepository:
                 return str(answer.headers.get(_DIGEST, ""))
         except FileNotFoundError:
             return None
+
+    def head(self, name: str) -> Head | None:
+        """See `Readable.head`. Its version is its checksum."""
+        try:
+            with self._asked("HEAD", self._place(name)) as answer:
+                checks = kept_digest({"sha256": str(answer.headers.get(_DIGEST, "")).lower()})
+                if not checks:
+                    raise Reject(f"{self._place(name)} has no {_DIGEST}: is it a repository of Artifactory?")
+                return Head(
+                    size=int(answer.headers["Content-Length"]), version=checks["sha256"], checks=checks
+                )
+        except FileNotFoundError:
+            return None
+
+    def part(self, name: str, head: Head, start: int, length: int) -> bytes:
+        """See `Readable.part`."""
+        span = {"Range": f"bytes={start}-{start + length - 1}"}
+        try:
+            with self._asked("GET", self._place(name), headers=span) as answer:
+                if str(answer.headers.get(_DIGEST) or head.version).lower() != head.version:
+                    raise Conflict(name)  # a store that it redirects to does not say; the whole is compared
+                if answer.status != _PARTIAL and start:
+                    answer.read(start)  # a proxy on the way gives only all
+                content: bytes = answer.read(length)
+                return content
+        except FileNotFoundError as error:
+            raise Conflict(name) from error
+        except (HTTPException, OSError) as error:
+            raise Retry(f"{self._place(name)} was cut off: {error}") from error
 
     def names(self, prefix: str) -> Iterable[str]:
         """See `Transport.names`. One AQL query, which editions without the File List have too."""

@@ -25,8 +25,9 @@ from google.cloud.storage import exceptions as media
 from google.cloud.storage import transfer_manager
 from google.cloud.storage.retry import DEFAULT_RETRY
 
-from shared.errors import Reject, Retry
+from shared.errors import Conflict, Reject, Retry
 from shared.storage.paths import RESERVED
+from shared.storage.versions import Head, kept_digest
 
 MEGABYTE = 1024 * 1024
 LARGE = 64 * MEGABYTE  # from here on in parts
@@ -99,6 +100,36 @@ class GoogleBucket:
                 return str((blob.metadata or {}).get(_METADATA, ""))
         except FileNotFoundError:
             return None
+
+    def head(self, name: str) -> Head | None:
+        """See `Readable.head`."""
+        try:
+            with _talking(name):
+                blob = self._bucket.get_blob(name, timeout=SECONDS)
+        except FileNotFoundError:
+            return None
+        if blob is None:
+            return None
+        crc32c = {"crc32c": str(blob.crc32c)} if blob.crc32c else {}
+        return Head(
+            size=int(blob.size), version=str(blob.generation), checks={**crc32c, **kept_digest(blob.metadata)}
+        )
+
+    def part(self, name: str, head: Head, start: int, length: int) -> bytes:
+        """See `Readable.part`. By `if_generation_match`."""
+        try:
+            with _talking(name):
+                content: bytes = self._bucket.blob(name).download_as_bytes(
+                    start=start,
+                    end=start + length - 1,
+                    raw_download=True,
+                    if_generation_match=int(head.version),
+                    checksum=None,
+                    timeout=SECONDS,
+                )
+                return content
+        except (FileNotFoundError, FileExistsError) as error:
+            raise Conflict(name) from error
 
     def names(self, prefix: str) -> Iterable[str]:
         """See `Transport.names`."""

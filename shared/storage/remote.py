@@ -145,6 +145,14 @@ class RemoteArtifacts:
         """`gs://…`, `s3://…`, `artifactory://…`."""
         return f"{self._root}/{quote(paths.require_path(path), safe='/@:+,=~')}"
 
+    def readable(self) -> object:
+        """The client, to read objects in parts with; see `shared.storage.reading.Readable`."""
+        return self._transport
+
+    def name_of(self, path: str) -> str:
+        """The whole name of an object, as the client takes it. Raises Reject."""
+        return self._name(path)
+
     def local(self, path: str) -> Path | None:
         """None: it lies elsewhere."""
         paths.require_path(path)

@@ -16,7 +16,8 @@ LOGGING_STEPS = 5  # where the config says nothing: LLaMA-Factory's 500 would sh
 class Places(msgspec.Struct, frozen=True, kw_only=True):
     """folder: the experiment as committed. output: the trainer's. model: path of the base, or its hub name.
 
-    nodes: how many train together, each with a disk of its own.
+    nodes: how many train together, each with a disk of its own. data: folder of a dataset_info.json in place of the
+    committed one.
     """
 
     folder: Path
@@ -24,6 +25,7 @@ class Places(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     gpus: int
     nodes: int = 1
+    data: Path | None = None
 
 
 def compose(config: dict[str, Any], places: Places) -> dict[str, Any]:
@@ -32,12 +34,16 @@ def compose(config: dict[str, Any], places: Places) -> dict[str, Any]:
     effective.setdefault("logging_steps", LOGGING_STEPS)
     effective |= {
         "model_name_or_path": places.model,
-        "dataset_dir": str(_dataset_dir(config, places.folder)),
+        "dataset_dir": str(places.data or dataset_dir(config, places.folder)),
         "output_dir": str(places.output),
         "overwrite_output_dir": False,  # so that it resumes from the checkpoint that the pod chose
         "plot_loss": False,
         "report_to": "tensorboard" if _names(config.get("report_to"), "tensorboard") else "none",
     }
+    if places.data:
+        effective.setdefault(
+            "media_dir", str(dataset_dir(config, places.folder))
+        )  # its default is dataset_dir
     if places.nodes > 1:
         effective["save_on_each_node"] = True  # each resumes from what lies on its own disk
     if places.gpus == 0:
@@ -49,8 +55,8 @@ def compose(config: dict[str, Any], places: Places) -> dict[str, Any]:
     return effective
 
 
-def _dataset_dir(config: dict[str, Any], folder: Path) -> Path:
-    """As a run by hand in the folder would find it."""
+def dataset_dir(config: dict[str, Any], folder: Path) -> Path:
+    """As a run by hand in the folder would find it. Raises Reject."""
     said = config.get("dataset_dir", "data")
     path = (folder / str(said)).resolve()
     if not path.is_relative_to(folder.resolve()):

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from shared.experiment.experiment import names_of
+
 MAX_COUNTED = 256 * 1024 * 1024  # bytes; the rows of a larger file are not counted
 
 
@@ -15,30 +17,39 @@ def data_facts(folder: Path, config: Mapping[str, Any]) -> dict[str, str]:
     """`data.<file>` -> `sha256:<hex>` and `rows.<file>` -> number, for each training file in the folder."""
     where = folder / str(config.get("dataset_dir", "data"))
     facts: dict[str, str] = {}
-    for path in _files(where, config):
+    for path in _files(where, config):  # what a URL names is told by `remote`
         name = path.relative_to(folder).as_posix()
         with path.open("rb") as file:
             facts[f"data.{name}"] = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
-        rows = _rows(path)
-        if rows is not None:
-            facts[f"rows.{name}"] = str(rows)
+        number = rows(path)
+        if number is not None:
+            facts[f"rows.{name}"] = str(number)
     return facts
 
 
-def _files(where: Path, config: Mapping[str, Any]) -> Iterator[Path]:
-    named = config.get("dataset") or ""
-    names = named.split(",") if isinstance(named, str) else named
+def known_sets(where: Path) -> dict[str, Any]:
+    """The entries of that folder's dataset_info.json; none where it cannot be read."""
     try:
         known = json.loads((where / "dataset_info.json").read_bytes())
     except (OSError, ValueError):
-        return  # a data set of the hub: nothing of it lies here
-    for name in names:
-        path = where / str(known.get(str(name).strip(), {}).get("file_name", ""))
+        return {}  # a data set of the hub: nothing of it lies here
+    return known if isinstance(known, dict) else {}
+
+
+def used(config: Mapping[str, Any], *keys: str) -> list[str]:
+    """Names of the data sets under these keys of the config."""
+    return [name for key in keys for name in names_of(config.get(key))]
+
+
+def _files(where: Path, config: Mapping[str, Any]) -> Iterator[Path]:
+    known = known_sets(where)
+    for name in used(config, "dataset"):
+        path = where / str(known.get(name, {}).get("file_name", ""))
         if path.is_file():
             yield path
 
 
-def _rows(path: Path) -> int | None:
+def rows(path: Path) -> int | None:
     """Rows of JSON or JSON Lines; None for what we cannot count."""
     if path.stat().st_size > MAX_COUNTED:
         return None
@@ -48,7 +59,7 @@ def _rows(path: Path) -> int | None:
     if path.suffix != ".json":
         return None
     try:
-        rows = json.loads(content)
+        found = json.loads(content)
     except ValueError:
         return sum(1 for line in content.splitlines() if line.strip())  # JSON Lines by another name
-    return len(rows) if isinstance(rows, list) else None
+    return len(found) if isinstance(found, list) else None

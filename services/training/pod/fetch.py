@@ -6,7 +6,8 @@ from pathlib import Path
 
 import yaml
 
-from services.training.pod.config import Places, compose
+from services.training.pod.config import Places, compose, dataset_dir
+from services.training.pod.remote import bring_data
 from services.training.pod.run import Run
 from shared.podkit import repository
 from shared.podkit.bases import trainer_environment
@@ -15,7 +16,7 @@ from shared.podkit.patience import Patience
 
 
 def fetch(run: Run) -> Path:
-    """Write the folder and the effective config; the path of the latter. Raises Reject, Retry."""
+    """Write the folder, its data and the effective config; the path of the latter. Raises Reject, Retry, Preempted."""
     source = run.document.origin.source
     cache = run.ports.settings.home / "git"
     Patience().insist("fetching the experiment", lambda: repository.checkout(source, cache, run.folder))
@@ -25,6 +26,7 @@ def fetch(run: Run) -> Path:
         model=str(run.base.path) if run.base else run.base_name,
         gpus=visible_gpus(),
         nodes=run.nodes,
+        data=bring_data(run, dataset_dir(run.document.origin.config, run.folder)),
     )
     text = yaml.safe_dump(compose(run.document.origin.config, places), sort_keys=True, allow_unicode=True)
     path = run.work / "effective.yaml"

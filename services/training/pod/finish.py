@@ -12,6 +12,7 @@ import msgspec
 from events.checkpoint_written import CheckpointWritten
 from events.training_finished import TrainingFinished
 from services.training.pod.data import data_facts
+from services.training.pod.remote import clear_data, read_data
 from services.training.pod.resume import LOG
 from services.training.pod.run import Run
 from services.training.pod.training import MARKER, Trained
@@ -98,6 +99,7 @@ def _clear(run: Run) -> None:
     """What lies in the store now, or is needed by nobody; a run leaves hundreds of megabytes else."""
     (run.work / MARKER).unlink(missing_ok=True)
     shutil.rmtree(run.output, ignore_errors=True)
+    clear_data(run.work)
 
 
 def _prefix(run: Run) -> str:
@@ -112,6 +114,7 @@ def _runtime(run: Run, trained: Trained) -> dict[str, str]:
     return (
         run.trainer.versions
         | data_facts(run.folder, run.document.origin.config)
+        | _read_facts(run)
         | {
             "seconds": f"{trained.seconds:.1f}",
             "steps": str(trained.steps),
@@ -124,6 +127,13 @@ def _runtime(run: Run, trained: Trained) -> dict[str, str]:
             "threads": str(trained.threads) if trained.threads else "all",
         }
     )
+
+
+def _read_facts(run: Run) -> dict[str, str]:
+    """As `data_facts`, of what URLs name."""
+    read = read_data(run.work)
+    facts = {f"data.{one.name}": one.digest for one in read}
+    return facts | {f"rows.{one.name}": str(one.rows) for one in read if one.rows is not None}
 
 
 def _device(run: Run) -> str:

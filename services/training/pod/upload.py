@@ -13,6 +13,7 @@ import msgspec
 from events.checkpoint_written import CheckpointWritten
 from events.parts import Artifact
 from services.training.pod import checkpoints, nodes
+from services.training.pod.remote import read_data
 from services.training.pod.resume import LOG, checkpoint_prefix, stored_steps
 from services.training.pod.run import Run
 from shared.podkit import manifests
@@ -91,6 +92,7 @@ def new_manifest(run: Run, step: int, *, final: bool) -> Manifest:
         base_digest=run.base.digest if run.base else "",
         base_revision=run.base.revision if run.base else "",
         versions=run.trainer.versions,
+        data={one.name: one.digest for one in read_data(run.work)},
     )
 
 

@@ -17,18 +17,21 @@ from services.validation.pod.rows import EvaluationSet, read
 from services.validation.pod.run import Document, Run
 from shared import places
 from shared.errors import KuzniaError
+from shared.experiment.locations import is_location, sha256_of
 from shared.forge.environment import require
 from shared.forge.models import BaseModel
 from shared.forge.process import Lost, insist
 from shared.podkit import document as documents
 from shared.podkit import repository
 from shared.podkit.bases import base_model, pinned
+from shared.podkit.data import Desk, Wanted
 from shared.podkit.locked import locked
 from shared.podkit.patience import Patience
 from shared.podkit.ports import PodPorts, open_ports
 from shared.podkit.stopping import PREEMPTED, Preempted, Stopping
 from shared.podkit.voice import Voice
 
+MOST_BYTES = 256 * 1024 * 1024  # of an evaluation set, which is read whole
 LOCK_SECONDS = 30  # an earlier start of the same measurement may still be dying
 
 
@@ -92,8 +95,17 @@ def _questions(run: Run) -> EvaluationSet:
     Patience().insist(
         "fetching the experiment", lambda: repository.checkout(run.document.source, cache, folder)
     )
-    name = str(run.document.evaluation.get("set", ""))
-    return read(folder / name, name)
+    name = str(run.document.evaluation.get("set", "")).strip()
+    if not is_location(name):
+        return read(folder / name, name)
+    desk = Desk(
+        artifacts=run.ports.artifacts,
+        place=places.of_evaluation(run.document.key),  # of both roles: they answer the same rows
+        folder=run.work / "data",
+        check=run.stopping.check,
+    )
+    digest = sha256_of(run.document.evaluation.get("sha256")) or ""
+    return read(desk.bring(Wanted(url=name, sha256=digest, most=MOST_BYTES)).path, name)
 
 
 def _finished(run: Run, questions: EvaluationSet, found: list[Answer]) -> EvaluationFinished:
