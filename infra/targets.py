@@ -75,7 +75,9 @@ def _attended(command: Sequence[str], environment: Mapping[str, str]) -> int:
 def contracts(arguments: Sequence[str]) -> int:
     """Hold every adapter against its port's contract: local parts, the official emulators, the fakes."""
     clouds()
-    return _pytest(["tests/contracts", "tests/shared/google", "tests/shared/storage", *arguments])
+    return _pytest(
+        ["-m", "not kind", "tests/contracts", "tests/shared/google", "tests/shared/storage", *arguments]
+    )
 
 
 def bench_events(arguments: Sequence[str]) -> int:

@@ -135,7 +135,7 @@ autoscaling by requestsWaiting or kvCacheUsage reads vLLM's metrics, and engine 
 autoscaling.keda.serverAddress is empty: say where KEDA finds Prometheus, such as http://prometheus.monitoring.svc:9090
 {{- end }}
 {{- if and (eq ($scaling.minReplicas | int) 0) (not $scaling.keda.wakeQuery) }}
-autoscaling.minReplicas is 0, and autoscaling.keda.wakeQuery is empty: an engine that does not run has no metrics, so nothing would ever start it again; name a query of the gateway's waiting requests
+autoscaling.minReplicas is 0, and autoscaling.keda.wakeQuery is empty: an engine that does not run has no metrics, so nothing would ever start it again; name a query of what the ingress had to refuse
 {{- end }}
 {{- if not (or $custom $scaling.keda.wakeQuery $scaling.targetCPUUtilizationPercentage) }}
 autoscaling.kind is keda, and nothing says by what: turn on requestsWaiting or kvCacheUsage, or set keda.wakeQuery
