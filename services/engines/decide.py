@@ -23,6 +23,7 @@ from shared.service import Decision, Speech, Wish
 
 IDLE_SECONDS = 600.0
 RUNNING = frozenset({"starting", "ready"})
+MOST_DROPPED = 200  # names kept of those that were dropped and not carried; far more than can be on their way
 
 
 def key(event: Event) -> str | None:
@@ -46,9 +47,15 @@ def decide(record: Record, event: Event, now: datetime) -> Decision | None:
 
 
 def _wanted(data: dict[str, Any], wanted: AdapterWanted, event: Event) -> Decision:
-    """One more to carry; the engine is started where it does not run. Raises Reject for another tenant's."""
+    """One more to carry; the engine is started where it does not run. Raises Reject for another tenant's.
+
+    Every start of a version has a name of its own: what was dropped is not wanted again, it is only heard late.
+    """
     if data.get("tenant", wanted.tenant) != wanted.tenant:
         raise Reject(f"{wanted.engine} is {data['tenant']}'s, and {wanted.release} is {wanted.tenant}'s")
+    if wanted.release in data.get("dropped", []):
+        data["dropped"] = [release for release in data["dropped"] if release != wanted.release]
+        return Decision(status="ACTIVE", data=data)
     told = encode(wanted) | {"cause": event.id, "traceparent": event.traceparent}
     data["adapters"][wanted.release] = told
     if data.get("state") in RUNNING:
@@ -73,12 +80,19 @@ def _wanted(data: dict[str, Any], wanted: AdapterWanted, event: Event) -> Decisi
 def _dropped(data: dict[str, Any], dropped: AdapterDropped, _event: Event) -> Decision | None:
     """One less; the last one begins the while after which the engine ends."""
     if data["adapters"].pop(dropped.release, None) is None:
-        return None
+        return _dropped_early(data, dropped.release)
     if data["adapters"] or data.get("state") not in RUNNING:
         return Decision(status="ACTIVE", data=data)
     emptied = data["emptied"] = data.get("emptied", 0) + 1
     wish = Wish("remind", {"engine": dropped.engine, "emptied": emptied}, IDLE_SECONDS)
     return Decision(status="ACTIVE", data=data, wishes=(wish,))
+
+
+def _dropped_early(data: dict[str, Any], release: str) -> Decision:
+    """That it is wanted may still come: a dead letter that is redriven."""
+    nothing = {"state": "stopped", "server": "", "address": ""}
+    names = [*data.get("dropped", []), release][-MOST_DROPPED:]
+    return Decision(status="ACTIVE", data={**nothing, **data, "dropped": names})
 
 
 def _idle(data: dict[str, Any], idle: EngineIdle, _event: Event) -> Decision | None:

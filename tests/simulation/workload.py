@@ -75,7 +75,7 @@ class People:
                 self._world.at(400 * self._rand.random(), act)
         self._world.at(LOOK_SECONDS, self._look)
         self.traffic.begin()
-        if self._thrift.random() < 0.5 and not any(self._plans.values()):
+        if self._thrift.random() < 0.5:
             self._ration()
 
     def _ration(self) -> None:

@@ -177,7 +177,9 @@ class TestWatch:
         run = forge.train(tmp_path, version="1.2.0")
         result = kuznia("watch", run, "--json")
         assert result.exit_code == 1
-        assert json.loads(result.stdout)["end"].startswith("validation failed; the report: tenants/team-x/evaluations/")
+        assert json.loads(result.stdout)["end"].startswith(
+            "validation failed; the report: tenants/team-x/evaluations/"
+        )
 
     def test_of_an_engine_that_would_not(self, forge: Home, tmp_path: Path):
         forge.pods.engine = "failed"

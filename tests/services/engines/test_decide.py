@@ -110,6 +110,17 @@ def test_after_its_end_the_next_adapter_starts_another_server(desk: Desk):
     assert desk.data["state"] == "starting"
 
 
+def test_what_was_dropped_before_it_was_heard_to_be_wanted_is_not_carried(desk: Desk):
+    assert wished(desk.drop("1.0.0")) == []
+    assert wished(desk.want("1.0.0")) == []
+    assert (desk.data["adapters"], desk.data["state"]) == ({}, "stopped")
+    assert wished(desk.want("1.1.0")) == [("serve", {"server": f"{ENGINE}-1"})]
+    desk.drop("1.2.0")
+    desk.want("1.2.0")
+    assert set(desk.data["adapters"]) == {"serve-1.1.0"}
+    assert desk.data["dropped"] == []
+
+
 def test_its_failure_is_that_of_all_that_it_carries(desk: Desk):
     desk.want("1.0.0")
     desk.want("1.1.0")
@@ -122,7 +133,7 @@ def test_its_failure_is_that_of_all_that_it_carries(desk: Desk):
         ("failed", "Killed", f"its engine {ENGINE}-1 ended: out of memory")
     }
     assert (desk.data["state"], desk.data["adapters"]) == ("failed", {})
-    assert desk.drop("1.0.0") is None
+    assert wished(desk.drop("1.0.0")) == []
     assert desk.server("failed") is None, "it is over"
     assert wished(desk.want("1.2.0")) == [("serve", {"server": f"{ENGINE}-2"})]
 

@@ -77,7 +77,9 @@ def test_batches_answer_as_single_rows_do(warm_world: PodWorld, tiny_model: Path
     for size in (1, 8):
         asked = document(warm_world, role="tuned", artifact=artifact, batch_size=size)
         assert perform(asked, warm_world.ports) == 0
-        results.append(json.loads(warm_world.artifacts.read("tenants/team-x/evaluations/team-x.qa.v1@1.0.0/tuned.json")))
+        results.append(
+            json.loads(warm_world.artifacts.read("tenants/team-x/evaluations/team-x.qa.v1@1.0.0/tuned.json"))
+        )
     single, batched = results
     assert [row["prediction"] for row in batched["answers"]] == [
         row["prediction"] for row in single["answers"]
