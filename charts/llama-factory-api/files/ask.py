@@ -4,12 +4,13 @@ import json
 import os
 import sys
 import urllib.request
+from typing import Any
 
 URL, MODEL = os.environ["ENGINE_URL"], os.environ["ENGINE_MODEL"]
 HEADERS = {"Content-Type": "application/json", "Authorization": "Bearer " + os.environ.get("ENGINE_KEY", "")}
 
 
-def ask(path, body=None):
+def ask(path: str, body: Any = None) -> Any:
     content = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(URL + path, content, HEADERS)
     with urllib.request.urlopen(request, timeout=120) as answer:

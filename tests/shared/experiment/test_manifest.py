@@ -95,7 +95,10 @@ BAD = [
         {"deployment": {"autoscaling": {"requests_waiting": 4}}},
         "deployment.autoscaling.requests_waiting: is a measure of vLLM's, and engine is llamafactory",
     ),
-    ({"deployment": {"strategy": "canari"}}, "deployment.strategy: is `canari`; write .* did you mean canary"),
+    (
+        {"deployment": {"strategy": "canari"}},
+        "deployment.strategy: is `canari`; write .* did you mean canary",
+    ),
     (
         {"deployment": {"strategy": "canary", "canary": {"steps": [{"weight": 0.5}, {"weight": 0.2}]}}},
         "canary.steps.1.weight: is 0.2, and the step before it gives 0.5 already; write weights that rise",
