@@ -116,14 +116,13 @@ class GoogleBucket:
         )
 
     def part(self, name: str, head: Head, start: int, length: int) -> bytes:
-        """See `Readable.part`. By `if_generation_match`."""
+        """See `Readable.part`. By the generation, which a bucket with versions still has after it was replaced."""
         try:
             with _talking(name):
-                content: bytes = self._bucket.blob(name).download_as_bytes(
+                content: bytes = self._bucket.blob(name, generation=int(head.version)).download_as_bytes(
                     start=start,
                     end=start + length - 1,
                     raw_download=True,
-                    if_generation_match=int(head.version),
                     checksum=None,
                     timeout=SECONDS,
                 )

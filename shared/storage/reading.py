@@ -23,7 +23,7 @@ from shared.storage.open import open_artifacts
 from shared.storage.versions import Head
 
 PART = 16 * 1024 * 1024  # bytes asked for at once
-MOST_CHANGES = 3
+MOST_READINGS = 3
 _BLOCK = 1 << 20
 
 
@@ -90,8 +90,8 @@ def bring(url: str, source: tuple[Readable, str], part: Path, check: Callable[[]
     check: called between parts, may raise. Raises Reject (nothing there, no room), Retry once patience is at its end.
     """
     readable, name = source
-    patience = Patience()
-    for _ in range(MOST_CHANGES):
+    patience, damage = Patience(), ""
+    for _ in range(MOST_READINGS):
         head = patience.insist(f"looking at {url}", partial(readable.head, name))
         if head is None:
             raise Reject(f"{url} is not there, or the account of this run may not see it")
@@ -101,15 +101,15 @@ def bring(url: str, source: tuple[Readable, str], part: Path, check: Callable[[]
         _require_room(url, part, head.size - have)
         try:
             _copy(partial(_insist, patience, url, partial(readable.part, name, head)), part, head, check)
+            damage = _damage(url, part, head)
         except Conflict:
-            sys.stdout.write(f"{url} was changed while it was read; it is read anew\n")
-            continue
-        _require_whole(url, part, head)
-        sys.stdout.write(f"fetched {url} ({head.size / 1e6:.1f} MB)\n")
-        return head
-    raise Retry(
-        f"{url} was changed {MOST_CHANGES} times while it was read: write it once, then commit the run"
-    )
+            damage = f"{url} was changed while it was read"
+        if not damage:
+            sys.stdout.write(f"fetched {url} ({head.size / 1e6:.1f} MB)\n")
+            return head
+        sys.stdout.write(f"{damage}; it is read anew\n")
+        forget(part)
+    raise Retry(f"{damage}, {MOST_READINGS} times: write it once, then retry")
 
 
 def forget(part: Path) -> None:
@@ -162,12 +162,12 @@ def _require_room(url: str, part: Path, needed: int) -> None:
         )
 
 
-def _require_whole(url: str, part: Path, head: Head) -> None:
+def _damage(url: str, part: Path, head: Head) -> str:
     for kind, said in head.checks.items():
         found = _checksum(kind, part)
         if found != said:
-            forget(part)
-            raise Retry(f"{url} came with {kind} {found}, and its store says {said}: it is damaged")
+            return f"{url} came with {kind} {found}, and its store says {said}"
+    return ""
 
 
 def _checksum(kind: str, path: Path) -> str:

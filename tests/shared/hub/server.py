@@ -78,9 +78,9 @@ class Handler(BaseHTTPRequestHandler):
         self.route(path)
 
     def route(self, path: str) -> None:
-        if found := re.fullmatch(r"/(?:proxy/)?api/models/([^/]+/[^/]+)/revision/([^/]+)", path):
+        if found := re.fullmatch(r"/(?:proxy/)?api/(?:models|datasets)/([^/]+/[^/]+)/revision/([^/]+)", path):
             self.listing(found[1], unquote(found[2]))
-        elif found := re.fullmatch(r"/(?:proxy/)?([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
+        elif found := re.fullmatch(r"/(?:proxy/|datasets/)?([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
             self.file(found[1], found[2], unquote(found[3]))
         else:
             self.fail(404, "EntryNotFound", "Not Found")
