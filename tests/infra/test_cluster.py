@@ -62,7 +62,7 @@ def test_a_tenant_has_two_closed_namespaces(cluster: Plan):
 
 def test_who_launches_is_bound_in_namespaces_of_tenants_and_with_no_wildcard(cluster: Plan):
     bound = {name.split("/")[0] for name in of(cluster, "kubernetes_role_binding_v1.launch")}
-    assert bound == {"training", "validation", "deployment", "front"}
+    assert bound == {"training", "validation", "deployment", "engines", "front"}
     rules = [rule for value in of(cluster, "kubernetes_role_v1.launch").values() for rule in value["rule"]]
     assert rules
     assert "*" not in {

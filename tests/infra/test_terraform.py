@@ -92,6 +92,7 @@ def test_only_what_launches_finds_the_cluster(apart: Plan):
         "training",
         "validation",
         "deployment",
+        "engines",
         "front",
     }
 
