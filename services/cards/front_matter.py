@@ -14,6 +14,7 @@ from services.cards.results import COUNT, TITLES, finite
 WIDTH = 110
 METRIC_TYPES: Mapping[str, str] = {"exact_match": "exact_match", "rouge_l": "rouge"}
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?", re.ASCII)
+_READ = re.compile(r"data\.hf://datasets/([^/@]+/[^/@]+)@")
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 _NO_TAG = re.compile(r"[^a-z0-9]+")
 _LICENCES = (
@@ -40,7 +41,7 @@ def metadata(facts: Facts) -> dict[str, Any]:
         "pipeline_tag": "text-generation",
         "base_model": _hub_name(artifact.base_model),
         "base_model_relation": "adapter" if adapter else "finetune",
-        "datasets": [name for name in [_hub_name(facts.said("data.id"))] if name],
+        "datasets": _datasets(facts),
         "tags": _tags(facts),
         "model-index": [{"name": facts.registered.model.model_id, "results": _results(facts)}],
     }
@@ -59,6 +60,13 @@ def _licence(said: str | None) -> dict[str, str]:
     name = _one_line(said)
     short = re.sub(r"-(only|or-later)$", "", name.lower())
     return {"license": short} if short in LICENCES else {"license": "other", "license_name": name}
+
+
+def _datasets(facts: Facts) -> list[str]:
+    """The hub's names of what was trained on: as the pod read it, and as a person says it."""
+    read = (found[1] for name in sorted(facts.registered.runtime) if (found := _READ.match(name)))
+    names = (_hub_name(name) for name in [facts.said("data.id"), *read])
+    return list(dict.fromkeys(name for name in names if name))
 
 
 def _tags(facts: Facts) -> list[str]:

@@ -70,6 +70,7 @@ def check_data(experiment: Experiment) -> Iterator[Fault]:
         trained = _trained(experiment, info, directory)
         yield from _present(experiment, info, directory)
     yield from _evaluation_set(experiment, info, trained)
+    yield from _data_id(experiment, info)
 
 
 def read_info(experiment: Experiment, directory: str) -> Info:
@@ -255,6 +256,21 @@ def _unfit(where: str, path: str, *, memory: bool) -> Iterator[Fault]:
             where=where,
             what=f"is `{shown(path)}`, whose content is also trained on, so that it would measure memory",
             mend="keep rows for it that no training set has",
+        )
+
+
+def _data_id(experiment: Experiment, info: Info | None) -> Iterator[Fault]:
+    """Any name will do; but a URL there says of what the model was trained on."""
+    said = experiment.manifest.get("data", "id")
+    if not isinstance(said, str) or not is_location(said.strip()):
+        return
+    named = said.strip().rstrip("/")
+    read = _trained_elsewhere(experiment, info)
+    if not any(url == named or url.startswith((f"{named}/", f"{named}@")) for url in read):
+        yield Fault(
+            where=experiment.manifest.where("data", "id"),
+            what=f"is `{shown(named)}`, a URL that config.yaml does not train on",
+            mend=f"write the file_name of {DATASET_INFO}, or a name that is no URL",
         )
 
 

@@ -192,6 +192,22 @@ def test_a_licence_the_hub_does_not_know_is_named_beside_it(world, said, expecte
     assert {name: metadata[name] for name in ("license", "license_name") if name in metadata} == expected
 
 
+def test_data_by_url_is_told_as_it_was_read(world):
+    facts = world.facts()
+    read = {
+        "data.hf://datasets/acme/pumps@0123abc/a.json": "sha256:" + "d" * 64,
+        "data.gs://team/b.jsonl": "sha256:" + "e" * 64,
+        "rows.gs://team/b.jsonl": "12",
+    }
+    registered = msgspec.structs.replace(facts.registered, runtime=facts.registered.runtime | read)
+    text = render(msgspec.structs.replace(facts, registered=registered)).markdown
+    metadata, _ = parse(text)
+    assert metadata["datasets"] == ["orlik-support-2026", "acme/pumps"]
+    (row,) = [line for line in text.splitlines() if line.startswith("|") and "gs://team/b.jsonl" in line]
+    assert "12" in row
+    assert "e" * 64 in row
+
+
 def test_front_matter_leaves_out_what_a_hub_could_not_read(world):
     artifact = msgspec.structs.replace(world.artifact, base_model="/models/base of ours")
     manifest = {**world.manifest, "language": ["Polish (formal)"], "data": {"id": "not a hub name!"}}

@@ -151,3 +151,21 @@ def test_an_evaluation_set_that_is_trained_on_is_told(
 ) -> None:
     folder = make(info=info(train=train), manifest=evaluation)
     assert "whose content is also trained on" in render(check(folder).faults)
+
+
+@pytest.mark.parametrize("said", ["pumps-24", "gs://team/a.json", "gs://team", "gs://team/"])
+def test_a_data_id_may_be_a_name_or_what_is_trained_on(make: Make, said: str) -> None:
+    folder = make(info=info(train={"file_name": "gs://team/a.json"}), manifest={"data.id": said})
+    assert check(folder).faults == ()
+
+
+def test_a_data_id_that_names_other_data_is_told(make: Make) -> None:
+    told = render(check(make(manifest={"data.id": "gs://team/b.json"})).faults)
+    assert "data.id\n    is `gs://team/b.json`, a URL that config.yaml does not train on" in told
+
+
+@pytest.mark.parametrize(
+    "url", ["://", "gs://", "hf://", "file://", "gs://\0", "GS://a@b/%", "s3://[x/a.json", "x://y"]
+)
+def test_whatever_is_written_is_answered(url: str) -> None:
+    assert wrong_with(url, ROOTS)
