@@ -156,7 +156,8 @@ def _from_hub(place: Location, folder: Path, pin: Pin | None, wanted: Wanted) ->
         raise Reject(f"{place.url}: {name} at {listing.commit[:12]} has no file {place.path!r}")
     _require_size(wanted, known[place.path].size)
     arrived = folder / f"arriving-{listing.commit[:12]}"
-    fetch(hub, (name, listing.commit), known[place.path], arrived, patience)
+    if not arrived.exists():  # else an earlier start was killed right after it
+        fetch(hub, (name, listing.commit), known[place.path], arrived, patience)
     return arrived, listing.commit
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import errno
 import hashlib
 import importlib
 import os
@@ -48,7 +47,7 @@ class LocalFiles:
     def head(self, name: str) -> Head | None:
         """See `Readable.head`. Raises Reject for what is no file, or is led out of the roots by a link."""
         try:
-            return _head(self._real(name).stat())
+            return _head(name, self._real(name).stat())
         except (FileNotFoundError, NotADirectoryError):
             return None
         except PermissionError as error:
@@ -65,7 +64,7 @@ class LocalFiles:
         with os.fdopen(opened, "rb") as file:
             file.seek(start)
             content = file.read(length)
-            if _head(os.fstat(file.fileno())) != head:
+            if _head(name, os.fstat(file.fileno())) != head:
                 raise Conflict(name)
         return content
 
@@ -140,7 +139,7 @@ def _copy(ask: Callable[[int, int], bytes], part: Path, head: Head, check: Calla
 def _begun(part: Path, head: Head) -> int:
     """Bytes that are there of this version; what is of another one is thrown away."""
     note = _note(part)
-    same = note.exists() and msgspec.json.decode(note.read_bytes()) == msgspec.to_builtins(head)
+    same = note.exists() and note.read_bytes() == msgspec.json.encode(head)
     have = part.stat().st_size if part.exists() else 0
     if same and have <= head.size:
         return have
@@ -184,7 +183,7 @@ def _note(part: Path) -> Path:
     return part.with_name(f"{part.name}.head")
 
 
-def _head(found: os.stat_result) -> Head:
+def _head(name: str, found: os.stat_result) -> Head:
     if not stat.S_ISREG(found.st_mode):
-        raise Reject(f"a file is wanted, and there is none ({os.strerror(errno.EISDIR)}, or a device)")
+        raise Reject(f"{name} is a folder or a device, and a file is wanted")
     return Head(size=found.st_size, version=f"{found.st_ino}-{found.st_mtime_ns}-{found.st_ctime_ns}")
