@@ -22,6 +22,7 @@ from events.training_queued import TrainingQueued
 from events.training_started import TrainingStarted
 from events.workload_changed import WorkloadChanged
 from services.training.usage import began, ended, spent_hours, used_up, weight
+from shared import places
 from shared.errors import Retry
 from shared.experiment.check import Checked, check
 from shared.identity import model_id, workload_name
@@ -281,7 +282,9 @@ def _retried(record: Record, request: RetryRequested, heard: Heard) -> Decision 
         {"by": request.by, "reason": request.reason, "at": heard.now.isoformat()},
     ]
     job = workload_name("train", request.run_id, str(len(retries) + 1))
-    fresh = {"cause": "", "progress": {}, "asked": _asked(heard), "budget_hours": budget}
+    kept = places.kept_elsewhere(record.name, record.data.get("checkpoints", []))
+    asked = {**_asked(heard), "prefix": kept}
+    fresh = {"cause": "", "progress": {}, "asked": asked, "budget_hours": budget}
     data = {
         **record.data,
         **fresh,

@@ -17,7 +17,6 @@ from services.training.budget import check, spoken_for
 from services.training.queue import Entry
 from services.training.slots import ENDS, Slots, Turn
 from services.training.usage import weight
-from shared import places
 from shared.errors import Conflict
 from shared.ports.cluster import Limits, Workload
 from shared.record import Do, Record
@@ -27,12 +26,16 @@ GIGABYTE = 1024**3
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """Beside what is to be started: when it was asked for, by which event, and whether it asks again by itself."""
+    """Beside what is to be started: when it was asked for, by which event, whether it asks again by itself, and
+    prefix: where the run lies, if elsewhere than runs do. All of it decided once a job: the same job is asked for
+    in the same words.
+    """
 
     at: datetime
     cause: str
     traceparent: str = ""
     patient: bool = True
+    prefix: str = ""
 
 
 def effects(ports: Ports) -> Mapping[str, Effect]:
@@ -51,7 +54,7 @@ def effects(ports: Ports) -> Mapping[str, Effect]:
         if turn.word == "waits":
             return [Speech(_queued(started, turn, asked), record.key), *offers]
         if turn.word in ("granted", "runs"):
-            ports.cluster.apply(_workload(started, asked, record))
+            ports.cluster.apply(_workload(started, asked, record.key))
         if turn.word in ("runs", "stale"):
             return []
         # Not before: a run that has not got its version must not be measured.
@@ -141,7 +144,7 @@ def _taken(started: TrainingStarted, holder: str) -> TrainingFinished:
     return TrainingFinished(run_id=started.run_id, attempt=0, outcome="failed", cause=cause, job=started.job)
 
 
-def _workload(started: TrainingStarted, asked: Asked, record: Record) -> Workload:
+def _workload(started: TrainingStarted, asked: Asked, key: str) -> Workload:
     resources: dict[str, Any] = started.origin.manifest.get("resources", {})
     limits = Limits(
         memory_bytes=int(float(resources.get("memory_gb") or 0) * GIGABYTE),
@@ -156,12 +159,12 @@ def _workload(started: TrainingStarted, asked: Asked, record: Record) -> Workloa
         "cause": asked.cause,
         "traceparent": asked.traceparent,
     }
-    if kept := places.kept_elsewhere(started.run_id, record.data.get("checkpoints", [])):
-        document["prefix"] = kept
+    if asked.prefix:
+        document["prefix"] = asked.prefix
     return Workload(
         name=started.job,
         service="training",
-        key=record.key,
+        key=key,
         kind="job",
         module="services.training.pod",
         document=document,

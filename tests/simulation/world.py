@@ -39,7 +39,7 @@ EPOCH = datetime(2026, 1, 5, 8, 0, tzinfo=UTC)
 FAULTY_SECONDS = 400.0
 HOURS_TO_REST = 6.0
 MOST_STEPS = 60_000
-ROUNDS = 4
+ROUNDS = 8
 MOST_DEPTH = 2
 _encode = msgspec.json.Encoder().encode
 _records = msgspec.json.Decoder(Record).decode

@@ -52,6 +52,12 @@ def finished(run: Hearing, outcome: str, **facts: Any) -> TrainingFinished:
     return TrainingFinished(run_id=name(run), attempt=1, outcome=outcome, **facts)  # type: ignore[arg-type]
 
 
+def checkpoint(run: Hearing, step: int, weights: str = "") -> CheckpointWritten:
+    return CheckpointWritten(
+        run_id=name(run), step=step, final=False, artifact=artifact(f"step-{step}", weights)
+    )
+
+
 def job(run: Hearing, phase: str, **facts: Any) -> Any:
     return changed(phase, facts.pop("name", run.data["job"]), "training", run.record.key, **facts)
 
@@ -115,33 +121,28 @@ class TestProgress:
 
 
 class TestCheckpoints:
-    def checkpoint(self, run: Hearing, step: int, weights: str = "") -> CheckpointWritten:
-        return CheckpointWritten(
-            run_id=name(run), step=step, final=False, artifact=artifact(f"step-{step}", weights)
-        )
-
     def test_they_are_kept_in_order_of_step(self, run: Hearing):
         for step in (32, 16, 8):
-            run.hear(self.checkpoint(run, step))
+            run.hear(checkpoint(run, step))
         assert [entry["step"] for entry in run.data["checkpoints"]] == [8, 16, 32]
 
     def test_a_step_written_anew_replaces_the_old_one(self, run: Hearing):
-        run.hear(self.checkpoint(run, 16))
-        run.hear(self.checkpoint(run, 16, weights="again"))
+        run.hear(checkpoint(run, 16))
+        run.hear(checkpoint(run, 16, weights="again"))
         assert [entry["digest"] for entry in run.data["checkpoints"]] == ["sha256:again"]
 
     def test_the_final_one_is_the_registry_s(self, run: Hearing):
-        last = msgspec.structs.replace(self.checkpoint(run, 48), final=True, model=model())
+        last = msgspec.structs.replace(checkpoint(run, 48), final=True, model=model())
         run.hear(last)
         assert run.data["checkpoints"] == []
 
     def test_of_an_unknown_run_nothing_is_kept(self):
         stranger = Hearing(SERVICE, "runs/r-stranger")
-        assert stranger.hear(self.checkpoint(stranger, 16)) is None
+        assert stranger.hear(checkpoint(stranger, 16)) is None
 
     def test_a_late_one_changes_no_status(self, run: Hearing):
         run.hear(finished(run, "failed", cause="out of memory"))
-        run.hear(self.checkpoint(run, 16))
+        run.hear(checkpoint(run, 16))
         assert run.status == "FAILED"
 
 
@@ -217,6 +218,14 @@ class TestRetry:
             ("ben", "the machine was at fault")
         ]
         assert run.hear(progress(run, 3)) is not None
+
+    def test_where_a_run_lies_is_settled_once_a_job(self, run: Hearing):
+        """What is under the job's name is asked for in the same words, whatever was written meanwhile."""
+        run.hear(checkpoint(run, 16))  # it lies where runs lay before 0.1
+        assert not run.data["asked"].get("prefix")
+        run.hear(finished(run, "failed", cause="disk full"))
+        (launch,) = wished(run.hear(self.retry(run)))
+        assert launch[1]["asked"]["prefix"] == f"runs/{name(run)}"
 
     def test_the_old_job_s_end_means_nothing_then(self, run: Hearing):
         first = run.data["job"]
