@@ -118,6 +118,7 @@ def _validated(release: Release, validated: ModelValidated) -> bool:
         release.refuse(validated.model.version, "it did not pass its validation", US)
         return True
     version["validated_digest"] = validated.artifact.manifest_digest
+    _start_if_open(release, validated.model.version)
     return True
 
 
@@ -126,15 +127,22 @@ def _card(release: Release, card: CardRendered) -> bool:
     if version.get("card_digest"):
         return False
     version["card_digest"] = card.digest
+    _start_if_open(release, card.model.version)
     return True
 
 
 def _approved(release: Release, approval: ModelApproved) -> bool:
     version = _known(release, approval.version)
     version["approvals"] = [*version["approvals"], encode(approval)]
-    if version["state"] == "candidate" and gates_open(version):
-        release.start(approval.version)
+    _start_if_open(release, approval.version)
     return True
+
+
+def _start_if_open(release: Release, name: str) -> None:
+    """Whichever of verdict, card and approval is heard last; a dead letter comes when it is redriven."""
+    version = _known(release, name)
+    if version["state"] == "candidate" and gates_open(version):
+        release.start(name)
 
 
 def _rejected(release: Release, rejection: ModelRejected) -> bool:

@@ -30,6 +30,7 @@ from shared.record import Record
 from shared.service import Decision, Speech, Wish
 
 COMMIT_LENGTH = 12  # of a commit id that serves as a version
+LOOK_AGAIN_SECONDS = 60.0  # once: two may have asked for us at a time, and the one that got the slot may have died
 ASK_AGAIN_SECONDS = 3600.0  # whoever waits, even if nobody calls
 STOPPED_SECONDS = 60.0  # after which a pod that was stopped and said nothing is looked after
 ALIVE = frozenset({"QUEUED", "TRAINING"})  # a pod may be heard before its start is said
@@ -121,7 +122,8 @@ def _queued(record: Record, queued: TrainingQueued, heard: Heard) -> Decision | 
     if record.status != "QUEUED" or queued.job != record.data["job"]:
         return None
     place = {"place": queued.place, "waiting": queued.waiting, "why": queued.why, "at": heard.now.isoformat()}
-    wishes = (_launch(record.data, delay=ASK_AGAIN_SECONDS),) if queued.patient else ()
+    delay = ASK_AGAIN_SECONDS if record.data.get("queue") else LOOK_AGAIN_SECONDS
+    wishes = (_launch(record.data, delay=delay),) if queued.patient else ()
     return Decision(status=record.status, data={**record.data, "queue": place}, wishes=wishes)
 
 

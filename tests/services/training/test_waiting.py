@@ -155,6 +155,7 @@ class TestQueue:
         """As if the call were lost with the database's last page."""
         runs.quota(runs=1)
         first, second = runs.push(), runs.push()
+        runs.later(minutes=2)  # it has looked again soon after it was queued, and does so but once
         ended = runs.world.store.load(f"runs/{first}")
         runs.world.store.commit(msgspec.structs.replace(ended, status="FAILED"))
         runs.later(minutes=59)
