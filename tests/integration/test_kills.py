@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
+from shared import places
 from tests.integration import ends
 from tests.integration.ends import Sent
-from tests.integration.installation import Installation
+from tests.integration.installation import TENANT, Installation
 from tests.integration.repository import Repository
 
 pytestmark = pytest.mark.slow
@@ -65,7 +65,7 @@ def training(installation: Installation, run: str) -> object:
 
 def uploading(installation: Installation, run: str) -> object:
     """The final weights are on their way into the store."""
-    final = installation.settings.artifacts / "runs" / run / "final"
+    final = installation.settings.artifacts / places.of_run(TENANT, run) / "final"
     phases = [event.data["phase"] for event in installation.events("training-progressed", f"runs/{run}")]
     began = "uploading" in phases and any((installation.settings.artifacts / ".unfinished").iterdir())
     return began and not (final / "manifest.json").exists()
@@ -105,6 +105,6 @@ def test_killed_in_the_middle(
     (installation.kill if survivors else installation.kill_all)()
     installation.up()
     ends.check(installation, Sent(run=run))
-    log = Path(installation.settings.artifacts, "runs", run, "trainer_log.jsonl").read_text()
+    log = (installation.settings.artifacts / places.of_run(TENANT, run) / "trainer_log.jsonl").read_text()
     steps = [json.loads(line)["current_steps"] for line in log.splitlines()]
     assert steps == list(range(1, STEPS + 1)), "the curve of the loss goes on where it was"
