@@ -341,7 +341,7 @@ class World:
             self._restart(self.epoch)
         for _ in range(3 if self.people.most_runs is not None else 0):
             self.people.redrive()  # or who waits for the slot of a dead run would ask on and on
-            self.pump(self.now + 600)
+            self.pump(self.now + 600 + self._jumped / 3)  # what was due waits until the old time comes again
         self.checks.nobody_waits_in_vain()
 
     def _rest(self) -> None:
