@@ -120,7 +120,7 @@ class PodWorld:
             "run_id": MODEL.run_id,
             "model": msgspec.to_builtins(MODEL),
             "origin": msgspec.to_builtins(Origin(source=source, config=config, manifest={})),
-            "cause": "cause-1",
+            "cause": f"cause-{more.get('run_id', MODEL.run_id)}",  # each run has one of its own, as in the real chain
             "threads": 1,
             **more,
         }
