@@ -30,9 +30,7 @@ from shared.record import Record
 from shared.service import Decision, Speech, Wish
 
 COMMIT_LENGTH = 12  # of a commit id that serves as a version
-LOOK_AGAIN_SECONDS = (
-    60.0  # once: two may have asked for us at a time, and the one that got the slot may have died
-)
+LOOK_AGAIN_SECONDS = 60.0  # once: of two tries at a time, the one that got the slot may have died
 ASK_AGAIN_SECONDS = 3600.0  # whoever waits, even if nobody calls
 STOPPED_SECONDS = 60.0  # after which a pod that was stopped and said nothing is looked after
 ALIVE = frozenset({"QUEUED", "TRAINING"})  # a pod may be heard before its start is said
