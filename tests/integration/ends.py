@@ -32,7 +32,7 @@ class Sent(msgspec.Struct, frozen=True, kw_only=True):
         return f"{model_id(self.name)}@{self.version}"
 
 
-def settle(installation: Installation, seconds: float = 60) -> None:
+def settle(installation: Installation, seconds: float = 150) -> None:
     """Until nothing is under way: no delivery, nothing owed, no job that still runs.
 
     seconds: how long it may be that nothing is said before it counts as stuck; a backlog takes what it takes.

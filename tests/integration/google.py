@@ -91,7 +91,7 @@ class GoogleInstallation(Installation):
         """SIGTERM to all of them; each must end well, with nothing in hand."""
         for process in self.workers.values():
             process.send_signal(signal.SIGTERM)
-        codes = {name: process.wait(60) for name, process in self.workers.items()}
+        codes = {name: process.wait(150) for name, process in self.workers.items()}
         assert set(codes.values()) <= {0}, codes
 
     def close(self) -> None:

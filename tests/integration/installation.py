@@ -115,7 +115,7 @@ class Installation:
             self._process.wait()
         processes.kill(self.home)
 
-    def wait_killed(self, seconds: float = 60) -> None:
+    def wait_killed(self, seconds: float = 150) -> None:
         """Until it has killed itself at the point that KUZNIA_KILL_AT names."""
         assert self._process
         try:
@@ -165,7 +165,7 @@ class Installation:
         found = self.ports.bus.log(Query(name=name, subject=subject, limit=1_000_000))
         return [logged.event for logged in found]
 
-    def wait(self, what: str, condition: Callable[[], Value | None], seconds: float = 60) -> Value:
+    def wait(self, what: str, condition: Callable[[], Value | None], seconds: float = 150) -> Value:
         """The condition's value once it is true. Fails at the deadline, telling all that has happened."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
@@ -175,7 +175,7 @@ class Installation:
             time.sleep(0.02)
         pytest.fail(f"{what}: not within {seconds:.0f} s\n{self.story()}")
 
-    def wait_status(self, key: str, *statuses: str, seconds: float = 60) -> Record:
+    def wait_status(self, key: str, *statuses: str, seconds: float = 150) -> Record:
         """The record once it has one of these statuses."""
 
         def reached() -> Record | None:

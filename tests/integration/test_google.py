@@ -63,7 +63,7 @@ def test_each_service_killed_at_its_first_commit(
     for other in discover():
         installation.pull(other, **({"KUZNIA_KILL_AT": "after-commit:1"} if other == name else {}))
     run = repository.send()
-    assert installation.workers[name].wait(60) == -signal.SIGKILL
+    assert installation.workers[name].wait(150) == -signal.SIGKILL
     installation.pull(name)
     ends.check(installation, Sent(run=run))
     installation.stop_workers()
