@@ -184,12 +184,15 @@ class MemoryCluster:
             )
             self._world.at(late, lambda: self._say(held))
 
+    def watch_again(self) -> None:
+        """The platform is back, and with it the watch."""
+        for held in self.held.values():
+            self.say(held)
+
     def _say(self, held: Held) -> None:
         held.saying = False
-        if not self._world.up:  # a gap of the watch; it goes on from what it had written down
-            held.saying = True
-            self._world.at(AGAIN_SECONDS, lambda: self._say(held))
-            return
+        if not self._world.up:
+            return  # a gap of the watch; `watch_again` goes on from what was written down
         unsaid = held.state.unsaid
         try:
             self._world.publish("watch.publish", unsaid)

@@ -15,9 +15,11 @@ from shared.delivery import Ack, Again, Bury, Owing
 from shared.errors import Conflict, KuzniaError, Retry, Unknown
 from shared.ports.bus import Delivery
 from shared.reaction import Commit, Load, Now, Perform, Publish
+from shared.record import Record, Say
 from shared.service import Effect, Service
 
 INJECTED = "injected"
+NEVER = float("inf")
 PLACES: Mapping[type, str] = {
     Load: "load",
     Commit: "commit",
@@ -59,7 +61,7 @@ class Host:
         self._workers = workers
         self._busy = 0
         self._sweeping = False
-        self._waking = float("inf")
+        self._sweep_at = self._waking = NEVER
         self.effects: Mapping[str, Mapping[str, Effect]] = {}
         self._carry: dict[type, Callable[[Any], Any]] = {
             Load: lambda call: world.load(call.key),
@@ -76,7 +78,7 @@ class Host:
         """All workers are gone; what was theirs is forgotten."""
         self._busy = 0
         self._sweeping = False
-        self._waking = float("inf")
+        self._sweep_at = self._waking = NEVER
 
     # --- deliveries
 
@@ -96,15 +98,18 @@ class Host:
     def _dispatch(self, epoch: int) -> None:
         if epoch != self._world.epoch:
             return
-        self._waking = float("inf")
+        self._waking = NEVER
+        self._take()
+
+    def _take(self) -> None:
+        """Deliveries for the idle workers, any of those that are due."""
+        world = self._world
         while self._busy < self._workers:
-            due = self._world.bus.due()
+            due = world.bus.due()
             if not due:
-                break
-            entry = due[int(self._world.chance() * len(due))]
-            self._handle(self._world.lend(entry))
-        if self._busy < self._workers:
-            self.wake()
+                self.wake()
+                return
+            self._handle(world.lend(due[int(world.chance() * len(due))]))
 
     def _handle(self, delivery: Delivery) -> None:
         service = self._services[delivery.service]
@@ -115,21 +120,41 @@ class Host:
     # --- the sweep
 
     def sweep_soon(self) -> None:
-        """A record owes something: the next round of the sweep looks at it. Rounds that find nothing are left out."""
-        if self._sweeping or not self._world.store.owed:
+        """A record owes something: a round of the sweep looks at it when it is due.
+
+        Rounds that would find nothing to do are left out; they are most of them.
+        """
+        if self._sweeping:
+            return
+        due = min(map(self._owes_at, self._world.store.owed.values()), default=NEVER)
+        if due == NEVER:
+            return
+        world, seconds = self._world, self._world.settings.reconcile_seconds
+        rounds = max(world.now // seconds + 1, -((world.skew - due) // seconds))
+        at = rounds * seconds + 0.001
+        if at < self._sweep_at:
+            self._sweep_at = at
+            epoch = world.epoch
+            world.at(at - world.now, lambda: self._sweep(epoch, at))
+
+    def _owes_at(self, record: Record) -> float:
+        """When the sweep would find something to do for it, wall seconds."""
+        quiet = self._world.wall(record.updated_at) + self._world.settings.reconcile_seconds
+        first = NEVER
+        for intent in record.outbox:
+            later = None if isinstance(intent, Say) else intent.not_before
+            if later is None:
+                return quiet
+            first = min(first, self._world.wall(later))
+        return max(quiet, first)
+
+    def _sweep(self, epoch: int, at: float) -> None:
+        if epoch != self._world.epoch or at != self._sweep_at or self._sweeping:
+            return
+        self._sweep_at = NEVER
+        if not self._world.up:  # a zombie of before asked for it; the next start asks again
             return
         self._sweeping = True
-        seconds = self._world.settings.reconcile_seconds
-        pause = seconds - self._world.now % seconds
-        epoch = self._world.epoch
-        self._world.at(pause + 0.001, lambda: self._sweep(epoch))
-
-    def _sweep(self, epoch: int) -> None:
-        if epoch != self._world.epoch:
-            return
-        if not self._world.up:  # a zombie of before asked for it; the next start asks again
-            self._sweeping = False
-            return
         generator = outcomes.sweep(self._services, self._world.settings.reconcile_seconds)
         self._start(Task(generator, None, epoch))
 
@@ -140,9 +165,10 @@ class Host:
 
     def _advance(self, task: Task, answer: Any, error: Exception | None) -> None:
         """Let the generator run to its next call, and set that down for a moment later."""
+        world, generator = self._world, task.generator
         while True:
             try:
-                call = task.generator.send(answer) if error is None else task.generator.throw(error)
+                call = generator.send(answer) if error is None else generator.throw(error)
             except StopIteration:
                 self._over(task)
                 return
@@ -154,22 +180,25 @@ class Host:
                 return
             if type(call) is not Now:
                 break
-            answer, error = self._world.moment(), None
+            answer, error = world.moment(), None
         task.call = call
-        self._world.at(self._world.chance() * 0.02, lambda: self._carry_out(task))
+        world.at(world.chance() * 0.02, lambda: self._carry_out(task))
 
     def _carry_out(self, task: Task) -> None:
-        if task.epoch != self._world.epoch:
+        world = self._world
+        if task.epoch != world.epoch:
             return
         call = task.call
         place = PLACES[type(call)]
         kind = self._faults.hit(place)
         if kind == "stall":
-            pause = 3 * self._world.bus.lease_seconds * self._faults.draw()
-            self._world.tell(f"{task.what} hangs {pause:.0f} s before {place}")
-            self._world.at(pause, lambda: self._do(task, call, place, ""))
-            return
-        self._do(task, call, place, kind)
+            pause = 3 * world.bus.lease_seconds * self._faults.draw()
+            world.tell(f"{task.what} hangs {pause:.0f} s before {place}")
+            world.at(pause, lambda: self._do(task, call, place, ""))
+        elif place == "load" and not kind:
+            self._advance(task, world.load(call.key), None)  # the most frequent by far, and it cannot fail
+        else:
+            self._do(task, call, place, kind)
 
     def _do(self, task: Task, call: Any, place: str, kind: str) -> None:
         if task.epoch != self._world.epoch:
@@ -188,17 +217,18 @@ class Host:
         self._advance(task, answer, error)
 
     def _struck(self, task: Task, call: Any, place: str, kind: str) -> Any:
-        if kind == "error" or (self._world.disk_full and place in ("commit", "publish", "again", "bury")):
+        world = self._world
+        if kind == "error" or (world.disk_full and place in ("commit", "publish", "again", "bury")):
             raise Retry(f"{INJECTED}: {place} is not to be had")
         if kind == "crash-before":
             raise Crash
         if kind == "conflict":
             raise Conflict(f"{INJECTED}: {place}")
-        self._world.checks.asked(task, call)
+        world.checks.asked(task, call)
         answer = self._stale(call) if kind == "stale" else self._carry[type(call)](call)
-        if task.epoch != self._world.epoch:
+        if task.epoch != world.epoch:
             raise Crash  # others ran while an effect did, and all went down
-        self._world.answered(task, call, answer)
+        world.checks.answered(task, call, answer)
         if kind == "crash-after":
             raise Crash
         if kind == "timeout":
@@ -223,7 +253,8 @@ class Host:
             self.sweep_soon()
             return
         self._busy -= 1
-        self.wake()
+        if self._world.up:
+            self._take()
 
     def _unexpected(self, task: Task, error: Exception) -> None:
         """As the embedded host: whatever a service raises is a failed attempt; and here it is a violation."""

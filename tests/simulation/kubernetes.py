@@ -193,6 +193,9 @@ class KubernetesInMemory:
 
     # --- the watch, stepped
 
+    def watch_again(self) -> None:
+        """The platform is back; its watch has never stopped turning here."""
+
     def _publish(self, events: Sequence[Event]) -> None:
         self._world.publish("watch.publish", events)
 

@@ -53,6 +53,7 @@ class MemoryBus:
         self.changed: Callable[[], None] = lambda: None
         self.pause: Callable[[], float] = lambda: 0.0  # a delay fault: how long after the publish it is due
         self.repeated: Callable[[], bool] = lambda: False  # a duplicate fault
+        self.concerns: Callable[[str, Event], bool] = lambda _service, _event: True  # who would do nothing
         self._known: dict[tuple[str, str], int] = {}
         self._by_id: dict[str, Event] = {}
         self._hearers: dict[str, list[str]] = {}
@@ -80,6 +81,8 @@ class MemoryBus:
     def deliver(self, event: Event) -> None:
         """Hand a logged event to all who hear it, as at first; what was dead of it stays dead."""
         for service in self._hearers.get(event.name, ()):
+            if not self.concerns(service, event):
+                continue
             self._add(service, event, self._seconds() + self.pause())
             if self.repeated():
                 self._add(service, event, self._seconds() + self.pause())
@@ -91,14 +94,12 @@ class MemoryBus:
                 self._add(service, event, self._seconds())
 
     def lease(self, limit: int, wait: float = 0) -> Sequence[Delivery]:
-        return [self.lend(entry) for entry in self.due()[:limit]]
+        return [self.lend(entry) for entry in sorted(self.due(), key=lambda entry: entry.due)[:limit]]
 
     def due(self) -> list[Entry]:
-        """The first of each subject that may be lent now, those longest due first."""
+        """The first of each subject that may be lent now, in no order that means anything."""
         now = self._seconds()
-        found = [queue[0] for queue in self._queues.values() if queue[0].due <= now]
-        found.sort(key=lambda entry: entry.due)
-        return found
+        return [entry for queue in self._queues.values() if (entry := queue[0]).due <= now]
 
     def lend(self, entry: Entry) -> Delivery:
         self._numbers += 1
@@ -171,7 +172,7 @@ class MemoryBus:
 
     def next_due(self) -> float | None:
         """When the next delivery may be lent, wall seconds."""
-        return min((queue[0].due for queue in self._queues.values()), default=None)
+        return min([queue[0].due for queue in self._queues.values()], default=None)
 
     def heads(self) -> Iterable[Entry]:
         return (queue[0] for queue in self._queues.values())

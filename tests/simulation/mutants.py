@@ -150,7 +150,7 @@ MUTANTS: tuple[Mutant, ...] = (
         f"{MEMORY}:MemoryBus.lend", "+ self.lease_seconds", '+ float("inf")')),
     mutant("order not kept", "a later event of a subject overtakes an earlier one", (
         f"{MEMORY}:MemoryBus.due",
-        "queue[0] for queue in self._queues.values() if queue[0].due <= now",
+        "entry for queue in self._queues.values() if (entry := queue[0]).due <= now",
         "entry for queue in self._queues.values() for entry in queue if entry.due <= now")),
     mutant("409 is an error", "a workload that is there already counts as refused", (
         "simulation.cluster:MemoryCluster.apply", "elif held.workload != workload:", "else:")),

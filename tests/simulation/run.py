@@ -1,4 +1,7 @@
-"""Many seeds: `python tests/simulation/run.py --seeds 2000 --jobs 2 --report out.json`, or one: `--seed 17`."""
+"""Many seeds: `python tests/simulation/run.py --seeds 2000 --jobs 2 --report out.json`, or one: `--seed 17`.
+
+A run with a report that was cut off goes on where it was when it is asked for again, at the same commit.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import argparse
 import gc
 import json
 import os
+import subprocess
 import sys
 import time
 from collections import Counter
@@ -19,6 +23,8 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).res
 from simulation.faults import pairs  # noqa: E402 - needs the path above
 from simulation.shrink import report  # noqa: E402
 from simulation.world import Options, simulate  # noqa: E402
+
+from shared.identity import content_digest  # noqa: E402
 
 CHUNK = 250
 MOST_REPORTS = 3
@@ -57,6 +63,18 @@ class Summary:
         self.ends.update(other.ends)
         self.violations.update(other.violations)
 
+    @classmethod
+    def read(cls, document: dict[str, Any]) -> Summary:
+        """The one that told this document."""
+        summary = cls()
+        summary.seeds, summary.steps = document["seeds"], document["steps"]
+        summary.hours, summary.faults = document["virtual_hours"], document["faults"]
+        missing = set(document["pairs_missing"])
+        summary.covered = {pair for pair in pairs() if " at ".join(pair) not in missing}
+        summary.ends.update(document["ends"])
+        summary.violations = {int(seed): what for seed, what in document["violations"].items()}
+        return summary
+
     def document(self, seconds: float) -> dict[str, Any]:
         """As JSON types. seconds: of wall time."""
         missing = sorted(f"{kind} at {place}" for kind, place in set(pairs()) - self.covered)
@@ -82,13 +100,13 @@ def corpus() -> list[int]:
 
 
 def many(seeds: Sequence[int], jobs: int) -> Iterator[Summary]:
-    """Summaries of the seeds, a chunk each, in whatever order they are done."""
+    """Summaries of the seeds, a chunk each, in their order."""
     chunks = [seeds[start : start + CHUNK] for start in range(0, len(seeds), CHUNK)]
     if jobs == 1:
         yield from map(_chunk, chunks)
         return
     with get_context("spawn").Pool(jobs) as pool:
-        yield from pool.imap_unordered(_chunk, chunks)
+        yield from pool.imap(_chunk, chunks)
 
 
 def _chunk(seeds: Sequence[int]) -> Summary:
@@ -106,19 +124,39 @@ def main(arguments: Sequence[str]) -> int:
     words = _parser().parse_args(arguments)
     if words.seed is not None:
         return _one(words.seed, told=words.told)
-    began, total = time.monotonic(), Summary()
-    seeds = range(words.start, words.start + words.seeds)
-    for summary in many([*corpus(), *seeds], words.jobs):
+    asked = {"commit": _commit(), "start": words.start, "asked": words.seeds}
+    document = _before(words.report, asked)
+    total, began = Summary.read(document), time.monotonic() - document["seconds"]
+    seeds = [*corpus(), *range(words.start, words.start + words.seeds)]
+    for summary in many(seeds[total.seeds :], words.jobs):
         total.join(summary)
         if sys.stderr.isatty():
             sys.stderr.write(f"\r{total.seeds} seeds, {len(total.violations)} violations")
-        document = total.document(time.monotonic() - began) | {"start": words.start, "jobs": words.jobs}
+        document = total.document(time.monotonic() - began) | asked
         if words.report:  # after every chunk: a long run that is cut off has told what it saw
             _write(words.report, document)
     for seed in sorted(total.violations)[:MOST_REPORTS]:
         print(report(seed), end="\n\n")
     print(_line(document))
     return int(bool(total.violations))
+
+
+def _before(path: Path | None, asked: dict[str, Any]) -> dict[str, Any]:
+    """What the same run has told so far, where it was cut off; else an empty document."""
+    if path and path.is_file():
+        document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if {key: document.get(key) for key in asked} == asked:
+            return document
+    return Summary().document(0)
+
+
+def _commit() -> str:
+    """Of the working tree, with a plus where something in it was changed since."""
+    git = ("git", "-C", str(CORPUS.parent))
+    head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    changed = subprocess.run([*git, "diff", "HEAD"], capture_output=True, text=True, check=False)
+    mark = f"+{content_digest(changed.stdout.encode())[-8:]}" if changed.stdout else ""
+    return f"{head.stdout.strip()}{mark}"
 
 
 def _write(path: Path, document: dict[str, Any]) -> None:

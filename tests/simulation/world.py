@@ -6,10 +6,10 @@ event is delivered again, and nothing may change.
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from heapq import heappop, heappush
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from simulation import seams
 from simulation.cluster import MemoryCluster
 from simulation.faults import Injector
-from simulation.host import INJECTED, Crash, Host, Task, newer
+from simulation.host import INJECTED, Crash, Host, newer
 from simulation.invariants import Checks, Violation
 from simulation.memory import MemoryArtifacts, MemoryBus, MemoryStore
 from simulation.repository import Forge, ForgeMirror
@@ -116,6 +116,8 @@ class World:
         self._fetched: set[str] = set()
         self.host = Host(self, services(), workers=1 + int(6 * self.chance()))
         self.bus.changed = self.host.wake
+        if self.seed % 8 != 3:
+            self.bus.concerns = self._concerns
         for service in services().values():
             if service.name != "outbound" or self.outsiders:
                 self.bus.subscribe(service.name, service.hears)
@@ -133,14 +135,18 @@ class World:
 
     def at(self, delay: float, do: Callable[[], None]) -> None:
         self._count += 1
-        heapq.heappush(self._heap, (self.now + delay, self._count, do))
+        heappush(self._heap, (self.now + delay, self._count, do))
 
     def seconds(self) -> float:
         """The wall clock, which may jump."""
         return self.now + self.skew
 
     def moment(self) -> datetime:
-        return EPOCH + timedelta(seconds=self.now + self.skew)
+        return EPOCH + timedelta(0, self.now + self.skew)
+
+    def wall(self, moment: datetime | None) -> float:
+        """That moment in the seconds of the wall clock; the beginning where there is none."""
+        return (moment - EPOCH).total_seconds() if moment else 0.0
 
     @property
     def jumped(self) -> float:
@@ -150,6 +156,10 @@ class World:
     def service(self, name: str) -> Service:
         return services()[name]
 
+    def _concerns(self, service: str, event: Event) -> bool:
+        """Whether it would do more than strike it off: a saving, which some worlds do without."""
+        return services()[service].key(event) is not None
+
     def unsettled(self, delivery: Delivery) -> bool:
         """Whether something is still on its way that this delivery may wait for."""
         others = any(entry.lease != delivery.lease for entry in self.bus.pending())
@@ -158,11 +168,12 @@ class World:
 
     def pump(self, until: float) -> None:
         """Let happen what is due, until that time or until nothing is left."""
-        while self._heap and self._heap[0][0] <= until:
+        heap = self._heap
+        while heap and heap[0][0] <= until:
             self._next()
 
     def _next(self) -> None:
-        self.now, _, do = heapq.heappop(self._heap)
+        self.now, _, do = heappop(self._heap)
         self.steps += 1
         if self.steps > MOST_STEPS:
             raise Violation("I5: it goes on and on: no rest after so many steps")
@@ -217,10 +228,6 @@ class World:
             return record
         body = msgspec.json.decode(_encode(record)) | {"x_newer": 1}
         return _records(_encode(body))
-
-    def answered(self, task: Task, call: Any, answer: Any) -> None:
-        """A call took effect; whether its answer arrives is another matter."""
-        self.checks.answered(task, call, answer)
 
     def _pause(self) -> float:
         self._drawn = self.faults.hit("bus")
@@ -295,6 +302,7 @@ class World:
             self.bus.expire_leases()
         self.host.wake()
         self.host.sweep_soon()
+        self.cluster.watch_again()
 
     def _hazard(self) -> None:
         kind = self.faults.hit("world")
@@ -303,6 +311,7 @@ class World:
             jump = 1200 * draw() - 600
             self.skew += jump
             self._jumped += max(0.0, -jump)
+            self.host.sweep_soon()  # what was due in an hour may be due now
         elif kind == "restart":
             self.crash()
         elif kind == "disk-full":
