@@ -14,7 +14,7 @@ import msgspec
 sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parents[2])]
 
 from simulation.mutants import MUTANTS, planted  # noqa: E402 - needs the path above
-from simulation.world import simulate  # noqa: E402
+from simulation.play import simulate  # noqa: E402
 
 MOST_SEEDS = 2000
 SAMPLE = 100  # seeds over which the rate is counted

@@ -10,16 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from pathlib import Path
 from random import Random
 from typing import Any
 
-from simulation import seams
 from simulation.host import Crash
-from simulation.invariants import Violation
 from simulation.pods import Exit, Orders, Pod, Ready, pod_of, stopped
-from simulation.repository import ForgeMirror
-from simulation.world import EPOCH, Options, Result, World
+from simulation.world import EPOCH, World
 
 from events.envelope import Event
 from shared.errors import KuzniaError
@@ -376,30 +372,6 @@ class KubernetesWorld(World):
         super()._compose()
         self.cluster: Any = KubernetesInMemory(self, self._created)
 
-
-def simulate(seed: int, options: Options | None = None) -> Result:
-    """One such world from its beginning to its end. See `simulation.world.simulate`."""
-    world, violation = KubernetesWorld(seed, options or Options()), ""
-
-    def mirror(_path: Path) -> ForgeMirror:
-        world.within("effect.fetch", lambda: None)
-        return ForgeMirror(world.forge, world._fetched)
-
-    with seams.placed(mirror, lambda _url: world.people.heads(), cards_whole=world.cards_whole):
-        try:
-            world.run()
-        except Violation as found:
-            violation = str(found)
-    return Result(
-        seed=seed,
-        violation=violation,
-        hours=world.now / 3600,
-        steps=world.steps,
-        fired=world.faults.fired + world.cluster.trouble.fired,
-        covered=frozenset(world.faults.covered),
-        ends=world.checks.ends(),
-        lines=tuple(world.lines),
-    )
-
-
-__all__ = ["KubernetesInMemory", "KubernetesWorld", "simulate"]
+    @property
+    def fired(self) -> int:
+        return self.faults.fired + self.cluster.trouble.fired

@@ -20,9 +20,11 @@ from typing import Any
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parents[2])]
 
+from msgspec.structs import replace  # noqa: E402 - needs the path above
 from simulation.faults import pairs  # noqa: E402 - needs the path above
+from simulation.play import simulate  # noqa: E402
 from simulation.shrink import report  # noqa: E402
-from simulation.world import Options, simulate  # noqa: E402
+from simulation.world import Options  # noqa: E402
 
 from shared.identity import content_digest  # noqa: E402
 
@@ -123,7 +125,7 @@ def main(arguments: Sequence[str]) -> int:
     """0: no violation. 1: at least one; the first few are told, shrunk."""
     words = _parser().parse_args(arguments)
     if words.seed is not None:
-        return _one(words.seed, told=words.told)
+        return _one(words.seed, Options(told=words.told, kubernetes=words.kubernetes))
     asked = {"commit": _commit(), "start": words.start, "asked": words.seeds}
     document = _before(words.report, asked)
     total, began = Summary.read(document), time.monotonic() - document["seconds"]
@@ -164,11 +166,15 @@ def _write(path: Path, document: dict[str, Any]) -> None:
     path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _one(seed: int, *, told: bool) -> int:
-    result = simulate(seed, Options(told=told))
-    if told:
+def _one(seed: int, options: Options) -> int:
+    result = simulate(seed, options)
+    if options.told:
         print("\n".join(result.lines))
-    print(report(seed) if result.violation else f"seed {seed}: nothing lost, nothing done twice")
+    print(
+        report(seed, replace(options, told=False))
+        if result.violation
+        else f"seed {seed}: nothing lost, nothing done twice"
+    )
     return int(bool(result.violation))
 
 
@@ -188,6 +194,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--jobs", type=int, default=int(environ.get("JOBS") or 1))
     parser.add_argument("--report", type=Path, default=environ.get("REPORT") and Path(environ["REPORT"]))
     parser.add_argument("--seed", type=int, help="one seed alone; with --told, its whole story")
+    parser.add_argument("--kubernetes", action="store_true", help="with --seed: on a cluster of Kubernetes")
     parser.add_argument("--told", action="store_true")
     return parser
 

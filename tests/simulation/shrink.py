@@ -7,7 +7,8 @@ from pathlib import Path
 
 from msgspec.structs import replace
 from simulation.faults import KINDS
-from simulation.world import Options, Result, simulate
+from simulation.play import Result, simulate
+from simulation.world import Options
 
 MOST_LINES = 20
 ROOT = Path(__file__).resolve().parents[2]

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import pytest
-from simulation.kubernetes import KubernetesWorld, simulate
+from simulation.kubernetes import KubernetesWorld
+from simulation.play import simulate, world_of
 from simulation.world import Options
+
+ON_KUBERNETES = Options(kubernetes=True)
 
 MANY = 100
 
 
 @pytest.mark.parametrize("seed", [2, 3, 5])
 def test_the_promises_hold(seed: int):
-    result = simulate(seed)
+    result = simulate(seed, ON_KUBERNETES)
     assert not result.violation
     assert result.ends
 
@@ -21,7 +24,7 @@ def test_they_hold_in_many_worlds():
     ends: set[str] = set()
     fired = 0
     for seed in range(100, 100 + MANY):
-        result = simulate(seed)
+        result = simulate(seed, ON_KUBERNETES)
         assert not result.violation, f"seed {seed}"
         ends |= set(result.ends)
         fired += result.fired
@@ -31,7 +34,13 @@ def test_they_hold_in_many_worlds():
 
 @pytest.mark.slow
 def test_the_same_seed_is_the_same_world():
-    assert simulate(9, Options(told=True)) == simulate(9, Options(told=True))
+    told = Options(told=True, kubernetes=True)
+    assert simulate(9, told) == simulate(9, told)
+
+
+def test_some_of_all_worlds_are_such():
+    made = [isinstance(world_of(seed, Options()), KubernetesWorld) for seed in range(128)]
+    assert sum(made) == 2
 
 
 def test_it_calms_down_with_the_world():

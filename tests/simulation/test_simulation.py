@@ -6,9 +6,10 @@ import pytest
 from simulation.faults import pairs
 from simulation.kill import judge
 from simulation.mutants import MUTANTS, planted
+from simulation.play import simulate
 from simulation.run import Summary, corpus
 from simulation.shrink import MOST_LINES, report, shrunk
-from simulation.world import Options, simulate
+from simulation.world import Options
 
 FEW, MANY = 300, 2000
 EASY = (

@@ -16,7 +16,6 @@ from typing import Any
 
 import msgspec
 from msgspec.structs import replace
-from simulation import seams
 from simulation.cluster import MemoryCluster
 from simulation.faults import Injector
 from simulation.host import INJECTED, Crash, Host, newer
@@ -30,7 +29,6 @@ from services.discovery import discover
 from shared.errors import Conflict, Retry, Unknown
 from shared.ports.bus import Delivery
 from shared.ports.cluster import Workload
-from shared.reaction import Perform
 from shared.record import Record
 from shared.service import Ports, Service
 from shared.settings import Settings
@@ -50,6 +48,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """What the shrinker may take away. without: kinds of faults. pushes: how many at most, -1 for as drawn.
 
     limit: only so many faults, -1 for any number. models: the more, the more names. told: keep the story.
+    kubernetes: every world's cluster is Kubernetes, not only that of one seed in 64.
     """
 
     without: tuple[str, ...] = ()
@@ -57,19 +56,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     limit: int = -1
     models: int = 3
     told: bool = False
-
-
-class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """violation: empty where there is none. hours: virtual. covered: (kind, place) pairs that struck."""
-
-    seed: int
-    violation: str
-    hours: float
-    steps: int
-    fired: int
-    covered: frozenset[tuple[str, str]]
-    ends: dict[str, int]
-    lines: tuple[str, ...] = ()
+    kubernetes: bool = False
 
 
 @cache
@@ -130,6 +117,16 @@ class World:
         )
         self.host.effects = {name: service.effects(ports) for name, service in services().items()}
         self.people = People(self, Random(f"{self.seed}/people"))
+
+    def mirror(self, _path: Path) -> ForgeMirror:
+        """What stands for the mirror of a repository on disk."""
+        self.within("effect.fetch", lambda: None)
+        return ForgeMirror(self.forge, self._fetched)
+
+    @property
+    def fired(self) -> int:
+        """How many faults struck."""
+        return self.faults.fired
 
     # --- time
 
@@ -436,32 +433,3 @@ class EffectCluster:
 
     def status(self, name: str) -> Any:
         return self._world.cluster.status(name)
-
-
-def simulate(seed: int, options: Options | None = None) -> Result:
-    """One world from its beginning to its end."""
-    world = World(seed, options or Options())
-    violation = ""
-
-    def mirror(_path: Path) -> ForgeMirror:
-        world.within("effect.fetch", lambda: None)
-        return ForgeMirror(world.forge, world._fetched)
-
-    with seams.placed(mirror, lambda _url: world.people.heads(), cards_whole=world.cards_whole):
-        try:
-            world.run()
-        except Violation as found:
-            violation = str(found)
-    return Result(
-        seed=seed,
-        violation=violation,
-        hours=world.now / 3600,
-        steps=world.steps,
-        fired=world.faults.fired,
-        covered=frozenset(world.faults.covered),
-        ends=world.checks.ends(),
-        lines=tuple(world.lines),
-    )
-
-
-__all__ = ["Options", "Perform", "Result", "World", "simulate"]
