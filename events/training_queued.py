@@ -1,6 +1,6 @@
 """A run waits until it may train: every slot that it could have is taken, or its tenant's hours are used up.
 
-said by: training · heard by: training, outbound · subject: runs/<run_id>
+said by: training · heard by: training, status, outbound · subject: runs/<run_id>
 """
 
 from __future__ import annotations

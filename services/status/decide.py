@@ -19,6 +19,7 @@ from events.model_rejected import ModelRejected
 from events.model_validated import ModelValidated
 from events.retry_requested import RetryRequested
 from events.training_finished import TrainingFinished
+from events.training_queued import TrainingQueued
 from events.training_started import TrainingStarted
 from shared.record import Record
 from shared.service import Decision, Wish
@@ -48,12 +49,21 @@ def key(event: Event) -> str | None:
 
 
 def decide(record: Record, event: Event, now: datetime) -> Decision | None:
-    """The verdict is the event's; the last one stands."""
+    """The verdict is the event's; the last one stands. What stands already is not written again: who waits in the
+    queue says so each time he asks.
+    """
     payload = decode(event)
     verdict = READERS[type(payload)](payload)
     known = msgspec.structs.replace(verdict, words=_line(verdict.words), of=record.name)
+    if (record.data.get("state"), record.data.get("words")) == (known.state, known.words):
+        return None
     data = {"state": known.state, "words": known.words, "at": now.isoformat()}
     return Decision(status=known.state, data=data, wishes=(Wish("write", msgspec.to_builtins(known)),))
+
+
+def _queued(queued: TrainingQueued) -> Verdict:
+    words = f"queued, place {queued.place} of {queued.waiting}: {queued.why}"
+    return Verdict(state="PENDING", words=words, of="", run=queued.run_id)
 
 
 def _started(started: TrainingStarted) -> Verdict:
@@ -100,6 +110,7 @@ def _not_deployed(failed: DeploymentFailed) -> Verdict:
 
 
 READERS: Mapping[type, Callable[[Any], Verdict]] = {
+    TrainingQueued: _queued,
     TrainingStarted: _started,
     RetryRequested: _retried,
     TrainingFinished: _finished,

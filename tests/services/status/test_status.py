@@ -18,6 +18,7 @@ from events.envelope import Event
 from events.model_deployed import ModelDeployed
 from events.retry_requested import RetryRequested
 from events.training_finished import TrainingFinished
+from events.training_queued import TrainingQueued
 from services.status import SERVICE
 from services.status.forges import POSTS
 from services.webhook.forges import FORGES as CONNECTED
@@ -90,9 +91,15 @@ def finished(outcome: Any, cause: str = "") -> TrainingFinished:
     return TrainingFinished(run_id=RUN, attempt=1, outcome=outcome, cause=cause)
 
 
+def queued(place: int) -> TrainingQueued:
+    why = "team-x trains 1 of 1 at once"
+    return TrainingQueued(run_id=RUN, job="train-1", place=place, waiting=3, why=why, patient=True)
+
+
 @pytest.mark.parametrize(
     ("payload", "state", "words"),
     [
+        (queued(2), "pending", "queued, place 2 of 3: team-x trains 1 of 1 at once"),
         (started(), "pending", "training"),
         (finished("succeeded"), "pending", "validation follows"),
         (finished("preempted"), "pending", "goes on"),
@@ -246,3 +253,12 @@ def test_gitlab_refuses_to_hear_the_same_twice_and_that_is_well(
 
 def test_every_forge_that_can_be_connected_can_be_told():
     assert set(POSTS) == set(CONNECTED)
+
+
+def test_who_waits_is_told_of_once_a_place(world: World, forge: OtherSide):
+    for place in (2, 2, 1, 1):
+        world.hear(queued(place))
+    assert [asked.json()["description"][:15] for asked in forge.asked] == [
+        "queued, place 2",
+        "queued, place 1",
+    ]
