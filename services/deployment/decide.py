@@ -212,8 +212,7 @@ def _workload(release: Release, change: WorkloadChanged) -> bool:
     if version is None:
         return False
     if change.phase == "ready" and version["state"] in RUNNING:
-        release.answers(name, change.address)
-        return True
+        return release.answers(name, change.address, change.attempt)
     if change.phase == "failed" and version["state"] == "standing":
         release.stop(name, "retired")  # nobody asks it anything: there is no way back to it any more
         return True

@@ -103,7 +103,7 @@ class Versions:
             return
         version["starts"] += 1
         release = workload_name("serve", self._data["model_id"], name, str(version["starts"]))
-        version.update(state="starting", release=release, address="", since=self.now.isoformat())
+        version.update(state="starting", release=release, address="", attempt=0, since=self.now.isoformat())
         if version.get("shared"):
             self._says.append(sharing.wanted(version, self._data["model_id"]))
         else:
@@ -115,16 +115,22 @@ class Versions:
         self._data["versions"][name].update(shared="", own_because=cause)
         self.start(name)
 
-    def answers(self, name: str, address: str) -> None:
-        """Its engine is ready, for the first time, or again and elsewhere."""
+    def answers(self, name: str, address: str, attempt: int) -> bool:
+        """Its engine is ready, for the first time, or again and elsewhere.
+
+        False where a later start of it has spoken before: this word was on its way for long, and leads nowhere.
+        """
         version = self._data["versions"][name]
+        if attempt < version.get("attempt", 0):
+            return False
         if version["state"] == "starting":
             began = datetime.fromisoformat(version.get("since") or self.now.isoformat())
             took = max(0.0, (self.now - began).total_seconds())
             version.update(state="live" if self.live == name else "ready", took=took)
             if self.live == name:  # it slept
                 self.count_idle(name)
-        version["address"] = address
+        version.update(address=address, attempt=attempt)
+        return True
 
     def stop(self, name: str, state: str, delay: float = 0) -> None:
         """Take its engine away after so many seconds; state: what it is from now on."""

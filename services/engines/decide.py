@@ -72,6 +72,7 @@ def _wanted(data: dict[str, Any], wanted: AdapterWanted, event: Event) -> Decisi
         server=server,
         state="starting",
         address="",
+        attempt=0,
         cause="",
     )
     return Decision(status="ACTIVE", data=data, wishes=(Wish("serve", {"server": server}),))
@@ -104,11 +105,11 @@ def _idle(data: dict[str, Any], idle: EngineIdle, _event: Event) -> Decision | N
 
 
 def _workload(data: dict[str, Any], change: WorkloadChanged, _event: Event) -> Decision | None:
-    """Of the server that runs now; what an older generation still says means nothing."""
+    """Of the server that runs now; what an older generation, or an earlier start, still says means nothing."""
     if change.name != data.get("server") or data["state"] not in RUNNING:
         return None
-    if change.phase == "ready":
-        data.update(state="ready", address=change.address)
+    if change.phase == "ready" and change.attempt >= data.get("attempt", 0):
+        data.update(state="ready", address=change.address, attempt=change.attempt)
         return Decision(status="ACTIVE", data=data)
     if change.phase == "failed":
         return _failed(data, change)

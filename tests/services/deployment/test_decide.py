@@ -233,6 +233,12 @@ class TestEngine:
         assert (desk.data["live"], desk.state(V1)) == (V1, "live")
         assert desk.data["versions"][V1]["address"] == "127.0.0.1:50000"
 
+    def test_what_an_earlier_start_said_is_heard_too_late(self, desk: Desk):
+        desk.live(V1)
+        desk.engine(V1, "ready", address="127.0.0.1:50000", attempt=3)
+        assert desk.engine(V1, "ready", address="127.0.0.1:49000", attempt=2) is None
+        assert desk.data["versions"][V1]["address"] == "127.0.0.1:50000"
+
     def test_dead_for_good_nothing_is_live(self, desk: Desk):
         desk.live(V1)
         assert names(desk.engine(V1, "failed", reason="OutOfMemory", message="again")) == [

@@ -151,6 +151,8 @@ def test_started_again_it_answers_elsewhere(desk: Desk):
     desk.server("ready", address="127.0.0.1:1")
     desk.server("ready", address="127.0.0.1:2", attempt=2)
     assert desk.data["address"] == "127.0.0.1:2"
+    assert desk.server("ready", address="127.0.0.1:1") is None, "its first start is no more"
+    assert desk.data["address"] == "127.0.0.1:2"
     assert desk.server("running") is None
 
 

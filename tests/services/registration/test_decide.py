@@ -157,7 +157,7 @@ class TestValidated:
         carded.hear(deployed())
         carded.hear(validated())
         assert carded.status == "DEPLOYED"
-        carded.hear(deprecated())
+        carded.hear(deprecated("deployment"))
         carded.hear(validated())
         assert carded.status == "DEPRECATED"
 
@@ -254,11 +254,17 @@ class TestDeployed:
 
 class TestDeprecated:
     def test_deprecated_with_who_and_why(self, carded: Hearing):
-        carded.hear(deployed())
         carded.hear(deprecated())
         assert carded.status == "DEPRECATED"
         found = carded.data["deprecation"]
         assert (found["by"], found["reason"], found["successor"]) == ("ben", "it was wrong", "1.1.0")
+
+    def test_of_a_live_one_deployment_says_it(self, carded: Hearing):
+        """A person's word that is redriven late: the version was rolled back to since."""
+        carded.hear(deployed())
+        assert carded.hear(deprecated("ben")) is None
+        carded.hear(deprecated("deployment"))
+        assert carded.status == "DEPRECATED"
 
     def test_from_any_status(self, trained: Hearing):
         trained.hear(deprecated())
@@ -270,7 +276,7 @@ class TestDeprecated:
         assert carded.data["deprecation"]["by"] == "ben"
 
     def test_a_rollback_brings_it_back(self, carded: Hearing):
-        for word in (deployed(), deprecated(), deployed("serve-2")):
+        for word in (deployed(), deprecated("deployment"), deployed("serve-2")):
             carded.hear(word)
         assert (carded.status, carded.data["release"]) == ("DEPLOYED", "serve-2")
         assert "deprecation" not in carded.data
