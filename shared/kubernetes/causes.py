@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from msgspec.structs import replace
 
 from shared.kubernetes.manifests.job import QUEUE
+from shared.kubernetes.manifests.jobset import child_of
 from shared.kubernetes.pod_causes import PATIENCE, Cause, Map, of_pod, when
 
 __all__ = ["Cause", "cause_of", "settled"]
@@ -19,13 +20,15 @@ _NOT_ITS_OWN = frozenset({"Killed", "Vanished", "Preempted", "LostPeer"})
 _QUOTA = "exceeded quota"
 
 
-def cause_of(main: Map, pods: Sequence[Map] = (), events: Sequence[Map] = (), words: str = "") -> Cause:
+def cause_of(
+    main: Map, pods: Sequence[Map] = (), events: Sequence[Map] = (), child: Map | None = None
+) -> Cause:
     """main: Job, JobSet, Workflow or Deployment. pods: of all its attempts. events: of any of these.
 
-    words: the end of the output of its last pod, where known. Raises KeyError for any other kind.
+    child: the Job of a JobSet, where that has failed. Raises KeyError for any other kind.
     """
     look = _LOOKS[str(main["kind"])]
-    return look(main, _Seen(main, pods, events, words))
+    return look(main, _Seen(main, pods, events, child))
 
 
 def settled(cause: Cause, now: datetime) -> Cause:
@@ -40,11 +43,11 @@ def settled(cause: Cause, now: datetime) -> Cause:
 class _Seen:
     """What is to be seen around a main object."""
 
-    def __init__(self, main: Map, pods: Sequence[Map], events: Sequence[Map], words: str) -> None:
+    def __init__(self, main: Map, pods: Sequence[Map], events: Sequence[Map], child: Map | None) -> None:
         self.main = main
         self.pods = sorted(pods, key=_born)
         self.events = events
-        self._words = words
+        self.child: Map = child or {}
 
     def latest(self) -> list[Map]:
         """The pods of the last attempt."""
@@ -57,18 +60,20 @@ class _Seen:
 
     def causes(self) -> list[Cause]:
         """Of each pod of the last attempt."""
-        latest = self.latest()
-        words = self._words if len(latest) == 1 else ""
-        return [of_pod(pod, self.about(str(_metadata(pod).get("name"))), words) for pod in latest]
+        return [of_pod(pod, self.about(str(_metadata(pod).get("name")))) for pod in self.latest()]
 
     def about(self, name: str) -> list[Map]:
         """Events of an object of this name; Kueue's own object has the name of ours within its name."""
         return [event for event in self.events if _about(event, name)]
 
     def said(self, *reasons: str) -> str:
-        """The newest message of the main object's events that has one of these reasons."""
-        own = self.about(str(_metadata(self.main).get("name")))
-        found = [event for event in own if event.get("reason") in reasons]
+        """The newest message of the main object's events that has one of these reasons.
+
+        Of a JobSet, its one Job says why there is no pod.
+        """
+        name = str(_metadata(self.main).get("name"))
+        names = (name, child_of(name)) if self.main["kind"] == "JobSet" else (name,)
+        found = [event for each in names for event in self.about(each) if event.get("reason") in reasons]
         return str(max(found, key=when, default={}).get("message") or "")
 
 
@@ -79,7 +84,11 @@ def _job(main: Map, seen: _Seen) -> Cause:
 
 
 def _jobset(main: Map, seen: _Seen) -> Cause:
-    return _batch(main, seen, _condition(main, "Completed"), _condition(main, "Failed"))
+    """A JobSet says by which of its rules it failed; of what, its Job does."""
+    failed = _condition(main, "Failed")
+    return _batch(
+        main, seen, _condition(main, "Completed"), failed and (_condition(seen.child, "Failed") or failed)
+    )
 
 
 def _batch(main: Map, seen: _Seen, done: Map, failed: Map) -> Cause:
@@ -114,7 +123,8 @@ def _deployment(main: Map, seen: _Seen) -> Cause:
         return best  # it would say so again
     late = _condition(main, "Progressing", "False")
     if late:
-        why = best.message if best and best.message else str(late.get("message") or "")
+        unmade = _condition(main, "ReplicaFailure").get("message")
+        why = best.message if best and best.message else str(unmade or late.get("message") or "")
         return Cause(phase="failed", reason=_late_word(best), message=why, exit_code=_code(best))
     under_way = _under_way(seen)
     return replace(under_way, phase="pending") if under_way.phase == "failed" else under_way
@@ -168,8 +178,10 @@ def _under_way(seen: _Seen) -> Cause:
 
 
 def _unborn(seen: _Seen) -> Cause:
-    """There is no pod: why it could not be made, if anybody said."""
-    told = seen.said("FailedCreate")
+    """There is no pod: why it could not be made, if anybody said. Of a Deployment, its ReplicaSet's words are a
+    condition of its own.
+    """
+    told = seen.said("FailedCreate") or str(_condition(seen.main, "ReplicaFailure").get("message") or "")
     since = str(_metadata(seen.main).get("creationTimestamp") or "")
     if _QUOTA in told:
         message = f"the tenant's quota is used up: it waits until other pods have ended\n{told}"

@@ -63,23 +63,23 @@ class Cause(msgspec.Struct, frozen=True, kw_only=True):
     patience: float | None = None
 
 
-def of_pod(pod: Map, events: Sequence[Map] = (), words: str = "") -> Cause:
-    """events: of this pod, any order. words: the end of its output, where it is known."""
+def of_pod(pod: Map, events: Sequence[Map] = ()) -> Cause:
+    """events: of this pod, any order."""
     status = pod.get("status") or {}
     phase = status.get("phase", "Pending")
     ended = _terminated(status)
     if phase == "Succeeded" or (ended and ended.get("exitCode") == 0 and phase != "Failed"):
         return Cause(phase="succeeded", exit_code=0, message="")
     if phase == "Failed" or ended:
-        return _death(pod, ended or {}, words)
+        return _death(pod, ended or {})
     if phase == "Running" and not _waiting(status):
         return Cause(phase="running")
-    return _hindrance(pod, events, words)
+    return _hindrance(pod, events)
 
 
-def _death(pod: Map, ended: Map, words: str) -> Cause:
+def _death(pod: Map, ended: Map) -> Cause:
     status = pod.get("status") or {}
-    said = str(words or ended.get("message") or "").strip()[-_WORDS:]
+    said = str(ended.get("message") or "").strip()[-_WORDS:]
     code = ended.get("exitCode")
     reason, message = _why(pod, ended, said)
     since = str(ended.get("finishedAt") or status.get("startTime") or "")
@@ -141,7 +141,7 @@ def _out_of_memory(pod: Map) -> str:
     )
 
 
-def _hindrance(pod: Map, events: Sequence[Map], words: str) -> Cause:
+def _hindrance(pod: Map, events: Sequence[Map]) -> Cause:
     """Why a pod that shall run does not yet."""
     status = pod.get("status") or {}
     waiting = _waiting(status) or {}
@@ -152,7 +152,7 @@ def _hindrance(pod: Map, events: Sequence[Map], words: str) -> Cause:
     if reason in _CONFIG:
         return _pending("CreateContainerConfigError", _unmakeable(pod, told), since)
     if reason == "CrashLoopBackOff":
-        return _death(pod, _last_state(status), words)
+        return _death(pod, _last_state(status))
     scheduled = _condition(status, "PodScheduled")
     if scheduled.get("status") == "False":
         return _unscheduled(pod, scheduled, events)
@@ -169,12 +169,12 @@ def _unscheduled(pod: Map, scheduled: Map, events: Sequence[Map]) -> Cause:
     told = str(scheduled.get("message") or "")
     if scheduled.get("reason") == "SchedulingGated":
         return Cause(phase="pending", reason="Queued", message="it waits in its queue for quota", since=since)
-    last = _last_of(events, {"TriggeredScaleUp", "NotTriggerScaleUp"})
+    last = _last_of(events, {"TriggeredScaleUp", "NotTriggerScaleUp", "FailedScaleUp"})
     if last.get("reason") == "TriggeredScaleUp":
         coming = "a node is being made for it"
         return Cause(phase="pending", reason="Starting", message=_joined(coming, told), since=since)
     mends = [mend for pattern, mend in _MENDS if re.search(pattern, told, re.IGNORECASE)]
-    refused = f"no node will be added: {last['message']}" if last.get("message") else ""
+    refused = f"no node is added: {last['message']}" if last.get("message") else ""
     return _pending("Unschedulable", _joined(*mends, _asked(pod), told, refused), since)
 
 

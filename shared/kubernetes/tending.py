@@ -11,9 +11,10 @@ from shared.errors import Conflict, Reject, Retry
 from shared.kubernetes import view
 from shared.kubernetes.api import Api, Object
 from shared.kubernetes.causes import Cause
-from shared.kubernetes.kinds import EVENT, POD
+from shared.kubernetes.kinds import EVENT, JOB, JOB_SET, POD, Ref
 from shared.kubernetes.ledger import FINISHED, WORKLOAD, Ending, Entry, Ledger, Standing, closed, packed
 from shared.kubernetes.making import Maker, foreign
+from shared.kubernetes.manifests.jobset import child_of
 from shared.kubernetes.manifests.pod import CONTAINER
 from shared.kubernetes.settings import KubernetesSettings
 from shared.kubernetes.view import View
@@ -76,7 +77,7 @@ class Tender:
     def _follow(self, entry: Entry, standing: Standing, seen: View) -> float | None:
         found = view.cause(seen, self._clock.now())
         if found.phase == "pending":
-            seen = View(main=seen.main, pods=seen.pods, events=self._events(entry, seen))
+            seen = replace(seen, events=self._events(entry, seen))
             found = view.cause(seen, self._clock.now())
         standing = self._followed(entry, standing, seen, found)
         if found.phase in FINISHED and not _to_be_restarted(entry, standing, seen):
@@ -158,19 +159,17 @@ class Tender:
         pods = self._api.list(POD, namespace, f"{WORKLOAD}={name}")
         if main and view.is_older(pods.revision, main):
             raise Retry(f"the pods of {name} were told as they were before its {entry.main.kind}", after=1)
-        return View(main=main, pods=view.in_order(pods.items, entry.standing.starts))
+        child = None
+        if main and main["kind"] == JOB_SET.kind and _has(main, _ENDS):
+            child = self._api.read(Ref(JOB, namespace, child_of(name)))
+        return View(main=main, pods=view.in_order(pods.items, entry.standing.starts), child=child)
 
     def _events(self, entry: Entry, seen: View) -> Sequence[Object]:
-        names = [
-            entry.workload.name,
-            *(pod["metadata"]["name"] for pod in seen.pods if not view.is_over(pod)),
-        ]
+        """What was said of it and of what stands around it; a field selector knows whole names only."""
         return [
             event
-            for name in names
-            for event in self._api.list(
-                EVENT, entry.main.namespace, fields=f"involvedObject.name={name}"
-            ).items
+            for fields in view.asked_of(entry.workload.name, seen)
+            for event in self._api.list(EVENT, entry.main.namespace, fields=fields).items
         ]
 
     # --- writing

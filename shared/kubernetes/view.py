@@ -10,7 +10,10 @@ from msgspec.structs import replace
 
 from shared.kubernetes.api import Object
 from shared.kubernetes.causes import Cause, cause_of, settled
+from shared.kubernetes.kinds import JOB_SET
 from shared.kubernetes.ledger import FINISHED, Standing
+from shared.kubernetes.manifests.job import QUEUE
+from shared.kubernetes.manifests.jobset import child_of
 from shared.kubernetes.pod_causes import of_pod
 from shared.kubernetes.settings import KubernetesSettings
 from shared.local.cluster import state, verdict
@@ -20,14 +23,16 @@ _RESTART = "jobset.sigs.k8s.io/restart-attempt"
 _STARTING = "Starting"
 _PREEMPTED = "Preempted"
 _DONE = frozenset({"Succeeded", "Failed"})
+_WAITING_PODS = 8  # of which events are asked for: the others of many nodes wait for the same
 
 
 class View(msgspec.Struct, frozen=True, kw_only=True):
-    """main: None where it is gone. pods: in the order of their starts."""
+    """main: None where it is gone. pods: in the order of their starts. child: the Job of a JobSet that failed."""
 
     main: Object | None
     pods: Sequence[Object]
     events: Sequence[Object] = ()
+    child: Object | None = None
 
 
 def in_order(pods: Sequence[Object], starts: Sequence[str]) -> list[Object]:
@@ -48,12 +53,24 @@ def with_starts(standing: Standing, view: View) -> Standing:
     return replace(standing, starts=(*standing.starts, *new)) if new else standing
 
 
+def asked_of(name: str, view: View) -> list[str]:
+    """Field selectors of the events that may say why it waits: of itself, of its pods that wait, of a JobSet's Job.
+
+    Kueue speaks of its own Workload, whose name holds ours and a hash that nobody else can know.
+    """
+    waiting = [pod["metadata"]["name"] for pod in view.pods if not is_over(pod) and not is_ready(pod)]
+    names = [name, *waiting[:_WAITING_PODS]]
+    if view.main and view.main["kind"] == JOB_SET.kind:
+        names.append(child_of(name))
+    queued = view.main is not None and QUEUE in (view.main["metadata"].get("labels") or {})
+    return [f"involvedObject.name={each}" for each in names] + ["involvedObject.kind=Workload"] * queued
+
+
 def cause(view: View, now: datetime) -> Cause:
     """How it stands by its main object, and why."""
     assert view.main
-    return settled(
-        cause_of(view.main, [_aged(pod, place) for place, pod in enumerate(view.pods)], view.events), now
-    )
+    pods = [_aged(pod, place) for place, pod in enumerate(view.pods)]
+    return settled(cause_of(view.main, pods, view.events, view.child), now)
 
 
 def followed(workload: Workload, standing: Standing, view: View, found: Cause, now: datetime) -> Standing:

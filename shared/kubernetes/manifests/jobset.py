@@ -51,6 +51,11 @@ def jobset(workload: Workload, settings: KubernetesSettings) -> Object:
     return queued(whole, settings)
 
 
+def child_of(name: str) -> str:
+    """What JobSet calls the one Job of a JobSet of ours."""
+    return f"{name}-{ROLE}-0"
+
+
 def _job(workload: Workload, settings: KubernetesSettings, needs: Needs) -> Object:
     """The Indexed Job. It never restarts a pod by itself: a new node among old ones would wait for ever."""
     pod = template(workload, settings, needs)
@@ -77,7 +82,7 @@ def ranks(workload: Workload, needs: Needs) -> list[Object]:
         "FORCE_TORCHRUN": "1",
         "NNODES": str(needs.nodes),
         "NPROC_PER_NODE": str(max(needs.gpus, 1)),
-        "MASTER_ADDR": f"{workload.name}-{ROLE}-0-0.{workload.name}",
+        "MASTER_ADDR": f"{child_of(workload.name)}-0.{workload.name}",
         "MASTER_PORT": str(PORT),
     }
     return [
@@ -90,8 +95,8 @@ def ranks(workload: Workload, needs: Needs) -> list[Object]:
 def _failure_policy(workload: Workload) -> Object:
     """A verdict and a deadline are final; what was taken away costs no restart; all else costs one.
 
-    The verdict comes first and is known by its rule: a JobSet too old for patterns drops them, and then rather
-    ends a run that was preempted than starts one for ever that would say the same again.
+    The verdict comes first and is known by its rule, which takes JobSet 0.10.1: an older one's schema has no
+    patterns, and the API server refuses the JobSet as it is written strictly.
     """
     return {
         "maxRestarts": workload.limits.restarts,
@@ -114,7 +119,7 @@ def _failure_policy(workload: Workload) -> Object:
 
 
 def _check_name(workload: Workload, needs: Needs) -> None:
-    longest = f"{workload.name}-{ROLE}-0-{needs.nodes - 1}"
+    longest = f"{child_of(workload.name)}-{needs.nodes - 1}"
     room = MAX_NAME - _SUFFIX - (len(longest) - len(workload.name))
     if len(workload.name) > room:
         raise Reject(

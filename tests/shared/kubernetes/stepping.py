@@ -16,7 +16,7 @@ from shared.kubernetes.fake.cluster import FakeCluster
 from shared.kubernetes.fake.faults import PlannedFaults
 from shared.kubernetes.fake.runtime import Life, ModelRuntime
 from shared.kubernetes.fake.transport import MemoryTransport
-from shared.kubernetes.kinds import JOB, POD, Ref
+from shared.kubernetes.kinds import EVENT, JOB, POD, Ref
 from shared.kubernetes.making import PlainReleaser
 from shared.kubernetes.settings import KubernetesSettings
 from shared.ports.cluster import Limits, Status, Workload
@@ -66,6 +66,17 @@ class Rig:
             self.fake.settle()
             if looking:
                 self.look()
+
+    def tell(self, reason: str, message: str, about: dict[str, str]) -> None:
+        """An Event, as somebody else's controller would write it."""
+        event = {
+            "metadata": {"generateName": "told-"},
+            "involvedObject": {"namespace": TENANT, **about},
+            "reason": reason,
+            "message": message,
+            "lastTimestamp": self.fake.core.stamp(),
+        }
+        self.fake.core.create(EVENT, TENANT, event)
 
     def look(self) -> None:
         try:

@@ -96,10 +96,6 @@ class TestOfAJob:
         assert (cause.phase, cause.reason, cause.exit_code) == ("failed", "Error", 1)
         assert cause.message == "failed: data set x is not there"
 
-    def test_the_end_of_its_output_says_more_than_the_pod(self):
-        cause = cause_of(job(VERDICT), [died(3, message="short")], words="the whole end\nloss is nan")
-        assert cause.message == "the whole end\nloss is nan"
-
     def test_it_wrote_nothing(self):
         assert cause_of(job(VERDICT), [died(3)]).message == "it ended with exit code 3 and wrote nothing"
 
@@ -233,10 +229,13 @@ class TestNotYetRunning:
         assert (cause.reason, cause.patience) == ("Starting", None)
         assert cause.message.startswith("a node is being made for it")
 
-    def test_no_node_will_be_added(self):
-        events = [event("NotTriggerScaleUp", "1 max node group size reached")]
+    @pytest.mark.parametrize("reason", ["NotTriggerScaleUp", "FailedScaleUp"])
+    def test_no_node_is_added(self, reason: str):
+        before = event("TriggeredScaleUp", "l4 0->1", at="2026-11-23T09:00:00Z")
+        events = [before, event(reason, "1 max node group size reached")]
         cause = cause_of(job(), [unschedulable("0/3 nodes are available")], events)
-        assert "no node will be added: 1 max node group size reached" in cause.message
+        assert cause.reason == "Unschedulable"
+        assert "no node is added: 1 max node group size reached" in cause.message
 
     def test_a_volume_that_does_not_come(self):
         cause = cause_of(job(), [waits("ContainerCreating")], [event("FailedMount", "timed out")])
@@ -323,6 +322,18 @@ class TestOfSeveralNodes:
         )
         assert cause_of(self.jobset(is_("Suspended")), []).reason == "Suspended"
 
+    def test_its_job_says_of_what_it_failed(self):
+        by_rule = self.jobset(is_("Failed", "FailJobSetFailurePolicyAction", "jobset failed"))
+        late = {"status": {"conditions": [is_("Failed", "DeadlineExceeded", "Job was active longer")]}}
+        cause = cause_of(by_rule, [self.node(0, 143)], child=late)
+        assert (cause.reason, cause.message) == ("DeadlineExceeded", "it did not end within 60 s")
+        assert cause_of(by_rule, [self.node(0, 143)]).reason == "Killed"
+
+    def test_its_job_says_why_there_is_no_pod(self):
+        told = 'pods "x" is forbidden: exceeded quota: tenant, requested: requests.nvidia.com/gpu=8'
+        events = [event("FailedCreate", told, "train-r-1-node-0", kind="Job")]
+        assert cause_of(self.jobset(), [], events).reason == "QuotaExceeded"
+
 
 class TestOfAWorkflow:
     def workflow(self, phase: str, message: str = "") -> Object:
@@ -396,6 +407,13 @@ class TestOfAServer:
         pulled = cause_of(self.deployment(late), [waits("ImagePullBackOff", "not found")])
         assert (pulled.phase, pulled.reason) == ("failed", "ImagePullBackOff")
         assert "cannot be pulled" in pulled.message
+
+    def test_why_its_pods_cannot_be_made(self):
+        told = 'pods "serve-x" is forbidden: exceeded quota: tenant, requested: pods=1'
+        unmade = is_("ReplicaFailure", "FailedCreate", told)
+        assert cause_of(self.deployment(unmade)).reason == "QuotaExceeded"
+        late = is_("Progressing", "ProgressDeadlineExceeded", "it has timed out progressing", "False")
+        assert cause_of(self.deployment(late, unmade)).message == told
 
 
 def test_another_kind_is_no_workload():

@@ -74,6 +74,31 @@ class TestCauses:
         assert (rig.status().phase, rig.status().reason) == ("pending", "Unschedulable")
         assert "correct resources.gpu" in rig.status().message
 
+    def test_what_kueue_says_of_its_own_object(self):
+        rig = Rig(queue="gpus")
+        rig.cluster.apply(job())
+        told = "couldn't assign flavors to pod set main: insufficient unused quota for nvidia.com/gpu"
+        for name in ("job-work-a1b2c", "job-workout-a1b2c"):
+            rig.tell("Pending", f"{told} of {name}", {"kind": "Workload", "name": name})
+        rig.go(2)
+        assert rig.status().reason == "Queued"
+        assert rig.status().message == f"it waits in queue gpus for quota: {told} of job-work-a1b2c"
+
+    def test_what_the_job_of_several_nodes_says(self, rig: Rig):
+        rig.cluster.apply(job(document={"resources": {"gpu": "none", "nodes": 2}}))
+        rig.go(1, looking=False)
+        for pod in rig.pods():
+            rig.fake.core.remove(Ref(POD, TENANT, pod["metadata"]["name"]))
+        rig.tell("FailedCreate", "exceeded quota: tenant", {"kind": "Job", "name": "work-node-0"})
+        rig.look()
+        assert (rig.status().phase, rig.status().reason) == ("pending", "QuotaExceeded")
+
+    def test_a_deadline_of_several_nodes(self, rig: Rig):
+        document = {"resources": {"gpu": "none", "nodes": 2}}
+        rig.cluster.apply(job(document=document, deadline_seconds=20))
+        rig.go(60)
+        assert self.end(rig)[:2] == ("DeadlineExceeded", "it did not end within 20 s")
+
     def test_a_deadline(self, rig: Rig):
         rig.cluster.apply(job(deadline_seconds=20))
         rig.go(50)

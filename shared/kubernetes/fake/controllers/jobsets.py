@@ -23,7 +23,7 @@ from shared.kubernetes.kinds import JOB, JOB_SET, POD
 NAME = "jobset.sigs.k8s.io/jobset-name"
 ATTEMPT = "jobset.sigs.k8s.io/restart-attempt"
 _ROLE, _INDEX = "jobset.sigs.k8s.io/replicatedjob-name", "jobset.sigs.k8s.io/job-index"
-_ENDS: Mapping[str, str] = {"Completed": "AllJobsCompleted", "Failed": "FailedJobs"}
+_ENDS = ("Completed", "Failed")
 
 
 class JobSets:
@@ -88,18 +88,20 @@ class JobSets:
         action = next(
             (rule["action"] for rule in policy.get("rules") or () if _fits(rule, why)), "RestartJobSet"
         )
-        message = f"jobset failed due to one or more job failures: {why.get('message', '')}"
+        first = f"(first failed job: {job['metadata']['name']})"
         towards = status.get("restartsCountTowardsMax", 0)
         if action == "RestartJobSet":
             if towards >= policy.get("maxRestarts", 0):
-                return self._over(status, "Failed", message)
+                told = f"jobset failed due to reaching max number of restarts {first}"
+                return self._over(status, "Failed", told, "ReachedMaxRestarts")
             return {**status, "restarts": status["restarts"] + 1, "restartsCountTowardsMax": towards + 1}
         if action == "RestartJobSetAndIgnoreMaxRestarts":
             return {**status, "restarts": status["restarts"] + 1}
-        return self._over(status, "Failed", message)
+        told = f"jobset failed due to FailJobSet failure policy action {first}"
+        return self._over(status, "Failed", told, "FailJobSetFailurePolicyAction")
 
-    def _over(self, status: Object, kind: str, message: str) -> Object:
-        said = {"type": kind, "status": "True", "reason": _ENDS[kind], "message": message}
+    def _over(self, status: Object, kind: str, message: str, reason: str = "AllJobsCompleted") -> Object:
+        said = {"type": kind, "status": "True", "reason": reason, "message": message}
         return {**conditioned(self._core, status, said), "terminalState": kind}
 
 
