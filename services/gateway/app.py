@@ -136,10 +136,10 @@ def create_app(
     dials, clock = options or Options(), clock or SystemClock()
     metrics, upstreams = Metrics(), Upstreams(dials)
     name = f"{socket.gethostname()}-{os.getpid()}-{clock.now().timestamp():.0f}"
-    voice = Voice(publish, directory, Traffic(name, upstreams.active), clock)
     audit = Audit(settings.home / "logs" / "gateway.jsonl")
     key: Callable[[str], str] = functools.lru_cache(1024)(functools.partial(engine_key, settings.home))
     proxy = Proxy(upstreams, metrics, dials, key)
+    voice = Voice(publish, directory, Traffic(name, proxy.active), clock)
     waking = Waking(directory, voice, clock, dials)
     front = Front(proxy, voice, waking, clock, settings.max_body_bytes)
     return Gateway(front, Background(directory, upstreams, metrics, audit, voice), upstreams, clock)

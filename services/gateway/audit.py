@@ -15,6 +15,7 @@ logger = logging.getLogger(__name__)
 PAUSE = 0.1
 RETRY = 1.0
 MAX_PENDING = 16 * 1024 * 1024
+MAX_QUEUED = 65536
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,8 +39,9 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 class Audit:
     """A thread of its own writes what the requests leave behind, ten times a second at most.
 
-    A disk that is full loses nothing at once: up to 16 MiB wait in memory, then the newest are counted
-    as lost. The file is opened anew each time, so that it may be rotated by a rename.
+    A disk that is full loses nothing at once: up to 16 MiB wait in memory, then the newest are counted as lost. So
+    they are where a disk answers nothing at all, once 65,536 wait for the thread that waits for it. The file is
+    opened anew each time, so that it may be rotated by a rename.
     """
 
     def __init__(self, path: Path) -> None:
@@ -59,6 +61,9 @@ class Audit:
 
     def put(self, entry: Entry) -> None:
         """Leave a line to be written; never waits."""
+        if self._queue.qsize() >= MAX_QUEUED:
+            self.lost += 1
+            return
         self._queue.put(entry)
 
     def stop(self) -> None:

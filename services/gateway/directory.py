@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 MARKER_EVERY = 0.25
 RELOAD_EVERY = 2.0
 APART = 0.1
+APART_BLIND = 1.0  # where each look reads everything: anybody with a wrong token makes us look
 
 
 @runtime_checkable
@@ -58,7 +59,8 @@ class StoreDirectory:
         self._thread.submit(self._load).result()
 
     async def refresh_now(self) -> None:
-        """Read again, together with all who ask meanwhile, at most ten times a second.
+        """Look again, together with all who ask meanwhile, at most ten times a second; and read where something has
+        changed. A store that cannot say so cheaply is read at most once a second.
 
         A store that cannot answer is logged; the last snapshot stands.
         """
@@ -70,10 +72,15 @@ class StoreDirectory:
         """Look for changes: by the store's marker four times a second, else read again every 2 s."""
         loop = asyncio.get_running_loop()
         pause = MARKER_EVERY if isinstance(self._store, Versioned) else RELOAD_EVERY
-        while True:
-            await asyncio.sleep(pause)
-            if await loop.run_in_executor(self._thread, self._stale):
-                await self.refresh_now()
+        try:
+            while True:
+                await asyncio.sleep(pause)
+                if await loop.run_in_executor(self._thread, self._stale):
+                    await self.refresh_now()
+        except asyncio.CancelledError:
+            if self._next is not None:  # nobody is to wait for it any more
+                self._next.cancel()
+            raise
 
     def close(self) -> None:
         """End the reading thread."""
@@ -83,9 +90,9 @@ class StoreDirectory:
         loop = asyncio.get_running_loop()
         await asyncio.sleep(max(0.0, self._not_before - loop.time()))
         self._next = None
-        self._not_before = loop.time() + APART
+        self._not_before = loop.time() + (APART if isinstance(self._store, Versioned) else APART_BLIND)
         try:
-            await loop.run_in_executor(self._thread, self._load)
+            await loop.run_in_executor(self._thread, self._load_changed)
         except KuzniaError as error:
             logger.warning("the registry does not answer, so the last routes and tokens stand: %s", error)
 
@@ -94,6 +101,10 @@ class StoreDirectory:
 
     def _version(self) -> int | None:
         return self._store.version() if isinstance(self._store, Versioned) else None
+
+    def _load_changed(self) -> None:
+        if self._stale():
+            self._load()
 
     def _load(self) -> None:
         marker = self._version()  # before reading: what changes meanwhile is read again

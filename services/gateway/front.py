@@ -57,7 +57,7 @@ class Front:
     async def engine(self, call: Call, receive: Receive, reply: Reply) -> None:
         """A request for an engine. Raises ApiError, ClientGoneError."""
         token = await self._admit(call)
-        call.body = await read_body(call.headers, receive, self._max_body)
+        call.body = await read_body(call.headers, receive, self._max_body, self._options.body)
         peeked = peek(call.body)
         call.model, call.stream = peeked.model, bool(peeked.stream)
         call.conversation = conversation(call.headers, peeked.user, call.request_id)
@@ -75,10 +75,12 @@ class Front:
     async def _reach(self, call: Call, token: Token) -> tuple[Target, Answer]:
         """An engine that cannot be reached may just have been replaced: look again, once.
 
-        A canary's failure is its own: the request then goes to the live version.
+        A canary's failure is its own: the request then goes to the live version. However often one looks, a request
+        waits once for a model that starts.
         """
+        began = asyncio.get_running_loop().time()
         try:
-            target = await self._awake(call, token)
+            target = await self._awake(call, token, began)
             return target, await self._proxy.reach(call, target)
         except UpstreamError as error:
             if error.kind not in UNREACHED:
@@ -88,17 +90,16 @@ class Front:
             call.conversation = ""
         await self._directory.refresh_now()
         try:
-            target = await self._awake(call, token)
+            target = await self._awake(call, token, began)
             return target, await self._proxy.reach(call, target)
         except UpstreamError as error:
             raise no_answer(error, self._options.retry_after) from None
 
-    async def _awake(self, call: Call, token: Token) -> Target:
-        """Where it goes, once that does not sleep any more. Raises ApiError."""
+    async def _awake(self, call: Call, token: Token, began: float) -> Target:
+        """Where it goes, once that does not sleep any more. began: a moment of the loop. Raises ApiError."""
         target = await self._resolve(call, token)
-        deadline = asyncio.get_running_loop().time() + target.placement.patience
         while target.coming:
-            await self._waking.until_awake(target, deadline)
+            await self._waking.until_awake(target, began + target.placement.patience)
             target = await self._resolve(call, token)
         return target
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable
+from contextlib import ExitStack
 
 from services.gateway.call import Call
 from services.gateway.connection import Connection, UpstreamError
@@ -30,6 +32,11 @@ class Proxy:
         self._metrics = metrics
         self._options = options
         self._key = key
+        self._active: Counter[str] = Counter()
+
+    def active(self, name: str) -> int:
+        """Requests under way with `<model_id>@<version>`, at whatever address: engines may carry several."""
+        return self._active[name]
 
     async def reach(self, call: Call, target: Target) -> Answer:
         """Send it; the connection is to be given to `relay`. Raises UpstreamError."""
@@ -38,13 +45,17 @@ class Proxy:
         if placement.engine_model and placement.engine_model != call.model:
             body = with_model(body, placement.engine_model)
         head = request_head(call, placement, len(body), self._key(placement.keeper))
-        try:
-            answer = await self._upstreams.exchange(
-                placement.address, (head, body), repeatable=call.repeatable
-            )
-        except UpstreamError as error:
-            self._failed(call, error)
-            raise
+        self._active[target.name] += 1
+        with ExitStack() as undo:
+            undo.callback(self._leave, target)
+            try:
+                answer = await self._upstreams.exchange(
+                    placement.address, (head, body), repeatable=call.repeatable
+                )
+            except UpstreamError as error:
+                self._failed(call, error)
+                raise
+            undo.pop_all()
         call.failure, call.reached = "", True
         return answer
 
@@ -62,14 +73,20 @@ class Proxy:
             else:
                 await self._stream_bytes(call, answer, reply)
         finally:
+            self._leave(target)
             self._upstreams.done(target.placement.address, connection)
+
+    def _leave(self, target: Target) -> None:
+        self._active[target.name] -= 1
+        if not self._active[target.name]:
+            del self._active[target.name]
 
     async def _refuse(self, call: Call, answer: Answer, reply: Reply) -> None:
         connection, head = answer
         body = await self._collect(call, connection, self._options.whole_body)
         error = refusal(head.status, body, call.route)
         headers = passed_on(head.headers)
-        if head.status in {429, 503} and not head.header(b"retry-after"):
+        if (error.status if error else head.status) in {429, 503} and not head.header(b"retry-after"):
             headers = (*headers, (b"retry-after", b"%d" % self._options.retry_after))
         if error is None:
             await reply.whole(head.status, body, headers)

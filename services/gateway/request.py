@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from types import TracebackType
 
 from services.gateway.errors import ApiError, ClientGoneError
-from services.gateway.reply import Receive, Reply
+from services.gateway.reply import Message, Receive, Reply
 
 _SANE_ID = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._:\-]{0,127}")
 
@@ -33,14 +33,18 @@ def conversation(headers: Iterable[tuple[bytes, bytes]], user: object, fallback:
     return user if isinstance(user, str) and user else fallback
 
 
-async def read_body(headers: Iterable[tuple[bytes, bytes]], receive: Receive, limit: int) -> bytes:
-    """The body, at most `limit` bytes. Raises ApiError 413, ClientGoneError."""
+async def read_body(
+    headers: Iterable[tuple[bytes, bytes]], receive: Receive, limit: int, patience: float
+) -> bytes:
+    """The body, at most `limit` bytes. patience: seconds between two pieces. Raises ApiError 408, 413,
+    ClientGoneError.
+    """
     said = header(headers, b"content-length")
     if said.isdigit() and int(said) > limit:
         raise _too_large(limit)
     chunks, size, more = [], 0, True
     while more:
-        message = await receive()
+        message = await _next_piece(receive, patience)
         if message["type"] != "http.request":
             raise ClientGoneError
         chunks.append(message.get("body", b""))
@@ -49,6 +53,19 @@ async def read_body(headers: Iterable[tuple[bytes, bytes]], receive: Receive, li
             raise _too_large(limit)
         more = message.get("more_body", False)
     return b"".join(chunks)
+
+
+async def _next_piece(receive: Receive, patience: float) -> Message:
+    try:
+        async with asyncio.timeout(patience):
+            return await receive()
+    except TimeoutError:
+        raise ApiError(
+            408,
+            f"The request body did not go on for {patience:g} s.",
+            code="request_timeout",
+            headers=((b"connection", b"close"),),
+        ) from None
 
 
 def _too_large(limit: int) -> ApiError:

@@ -59,7 +59,7 @@ class Window:
 
 
 class Traffic:
-    """Written by the event loop alone. gateway: its name. active: requests under way at an engine's address."""
+    """Written by the event loop alone. gateway: its name. active: requests under way with `<model_id>@<version>`."""
 
     def __init__(self, gateway: str, active: Callable[[str], int]) -> None:
         self.gateway = gateway
@@ -122,5 +122,4 @@ class Traffic:
         )
 
     def _under_way(self, route: Route) -> int:
-        addresses = {of.address for name, of in route.versions.items() if of.address and name == route.live}
-        return sum(self._active(address) for address in addresses)
+        return self._active(Target(route, route.live).name) if route.live else 0

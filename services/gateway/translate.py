@@ -27,9 +27,11 @@ _LONGEST = 2000
 
 
 def passed_on(headers: tuple[tuple[bytes, bytes], ...]) -> tuple[tuple[bytes, bytes], ...]:
-    """The engine's headers that concern the client."""
+    """The engine's headers that concern the client; those that `Connection` names concern this hop alone."""
+    named = b",".join(value for name, value in headers if name == b"connection").lower().split(b",")
+    dropped = _DROPPED | {name.strip() for name in named}
     return tuple(
-        (name, value) for name, value in headers if name not in _DROPPED and not name.startswith(b"x-kuznia-")
+        (name, value) for name, value in headers if name not in dropped and not name.startswith(b"x-kuznia-")
     )
 
 
@@ -52,12 +54,22 @@ def refusal(status: int, body: bytes, path: str) -> ApiError | None:
         )
     said = _decoded(body)
     if isinstance(said.get("error"), dict):
-        return None
+        return _not_loaded() if _lacks_model(status, said["error"]) else None
     if status in {404, 405}:
         return ApiError(
             404, f"This model's engine does not offer {path}.", code="unsupported_endpoint", param="model"
         )
     return ApiError(status, _message(said) or f"The model's engine answered {status}.", code="engine_error")
+
+
+def _lacks_model(status: int, error: dict[str, Any]) -> bool:
+    """The word of vLLM for a model that it was not told of."""
+    return status == 404 and error.get("type") == "NotFoundError" and error.get("param") in (None, "model")
+
+
+def _not_loaded() -> ApiError:
+    """The client asked for the right one: the engine has just started, and loads its adapters one by one."""
+    return ApiError(503, "The model's engine has not loaded it yet, or no longer.", code="model_not_ready")
 
 
 def _decoded(body: bytes) -> dict[str, Any]:

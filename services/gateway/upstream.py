@@ -29,13 +29,13 @@ class Upstreams:
     async def exchange(self, address: str, request: Request, *, repeatable: bool) -> Answer:
         """Send a request; the connection is the caller's until `done`. Raises UpstreamError.
 
-        A kept connection that the engine closed before a single byte came back is no failure of the
-        request, which goes out once more on a fresh one, if it is safe to repeat.
+        A kept connection that the engine closed before a single byte came back is no failure of the request, which
+        goes out once more on a fresh one. What is not safe to repeat goes out on a fresh one at once.
         """
         self._active[address] += 1
         with ExitStack() as undo:
             undo.callback(self._leave, address)
-            answer = await self._on_kept(address, request, repeatable=repeatable)
+            answer = await self._on_kept(address, request) if repeatable else None
             if answer is None:
                 answer = await self._ask(await self._connect(address), request)
             undo.pop_all()
@@ -67,14 +67,14 @@ class Upstreams:
                 connection.close()
         self._idle.clear()
 
-    async def _on_kept(self, address: str, request: Request, *, repeatable: bool) -> Answer | None:
+    async def _on_kept(self, address: str, request: Request) -> Answer | None:
         connection = self._take(address)
         if connection is None:
             return None
         try:
             return await self._ask(connection, request)
         except UpstreamError as error:
-            if error.kind != "broken" or connection.heard or not repeatable:
+            if error.kind != "broken" or connection.heard:
                 raise
         self.repeats += 1
         return None

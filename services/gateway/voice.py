@@ -66,9 +66,13 @@ class Voice:
         if self._wanted.get(target.name) == mark:
             return
         self._wanted[target.name] = mark
+        said = False
         wanted = ModelWanted(model_id=target.route.model_id, version=target.version, release=release)
-        if not await self._said([self._event(wanted, target.name, mark)]):
-            self._wanted.pop(target.name, None)
+        try:
+            said = await self._said([self._event(wanted, target.name, mark)])
+        finally:  # its client may go before the word is out: then another one says it
+            if not said:
+                self._wanted.pop(target.name, None)
 
     def close(self) -> None:
         """End the thread."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections import Counter
 from datetime import datetime
 
 from services.gateway.errors import ApiError, StartingError
@@ -22,7 +23,7 @@ class Waking:
     def __init__(self, directory: Directory, voice: Voice, clock: Clock, options: Options) -> None:
         self.directory = directory
         self.options = options
-        self.waiting = 0
+        self.waiting: Counter[str] = Counter()  # by tenant
         self._voice = voice
         self._clock = clock
 
@@ -31,9 +32,9 @@ class Waking:
 
         Raises StartingError, a 503 that tells how far it is.
         """
-        loop = asyncio.get_running_loop()
-        full = self.waiting >= self.options.waiting
-        self.waiting += 1
+        loop, tenant = asyncio.get_running_loop(), target.route.tenant
+        full = self._full(tenant)
+        self.waiting[tenant] += 1
         try:
             while (now := self._now(target)) is not None:
                 if now.placement.state == "asleep":
@@ -42,7 +43,12 @@ class Waking:
                     raise self._starting(now)
                 await asyncio.sleep(min(LOOK_EVERY, max(0.0, deadline - loop.time())))
         finally:
-            self.waiting -= 1
+            self.waiting[tenant] -= 1
+
+    def _full(self, tenant: str) -> bool:
+        """One tenant's crowd leaves room for the others."""
+        most = self.options
+        return self.waiting.total() >= most.waiting or self.waiting[tenant] >= most.waiting_each
 
     def _now(self, target: Target) -> Target | None:
         """The same version as it stands now; None where it is not on its way any more."""

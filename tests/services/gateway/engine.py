@@ -5,6 +5,7 @@ hang        an SSE stream that says one word and then nothing, until the client 
 die         an SSE stream that breaks off between two events       half     … in the middle of one
 drop        closes the connection instead of answering             cut      … in the middle of a JSON body
 400 422 429 500 401   answers with that status                     noise    something that is no HTTP
+missing     as vLLM says it of a model that it was not told of
 long N      a chunked JSON answer of N bytes
 """
 
@@ -155,6 +156,11 @@ class Engine:
 
     async def _say_shaped(self, reader, writer, body, prompt) -> bool:
         return self._json(writer, 400, {"error": {"message": "too long", "code": "context", "extra": 1}})
+
+    async def _say_missing(self, reader, writer, body, prompt) -> bool:
+        message = f"The model `{body['model']}` does not exist."
+        error = {"message": message, "type": "NotFoundError", "param": "model", "code": 404}
+        return self._json(writer, 404, {"error": error})
 
     async def _say_older(self, reader, writer, body, prompt) -> bool:
         return self._json(writer, 503, {"object": "error", "message": "loading"})

@@ -65,6 +65,14 @@ def test_a_full_disk_cannot_fill_the_memory(tmp_path: Path, monkeypatch: pytest.
     assert 0 < audit.lost < 100
 
 
+def test_a_disk_that_answers_nothing_cannot_fill_it_either(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("services.gateway.audit.MAX_QUEUED", 5)
+    audit = Audit(tmp_path / "gateway.jsonl")  # its thread takes nothing: it has not been started
+    for number in range(8):
+        audit.put(_entry(number))
+    assert audit.lost == 3
+
+
 def test_half_a_line_is_finished_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """A disk that fills up in the middle of a write leaves no torn line behind."""
     real, path, faults = os.write, tmp_path / "gateway.jsonl", iter([None])

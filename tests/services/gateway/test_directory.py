@@ -68,6 +68,27 @@ def test_many_who_look_at_once_share_one_reading_which_began_after_they_asked():
     asyncio.run(scenario())
 
 
+def test_a_store_without_a_marker_is_not_read_as_often_as_somebody_asks(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("services.gateway.directory.APART_BLIND", 1000)
+
+    async def scenario() -> None:
+        store = DictStore()
+        directory = StoreDirectory(store)
+        await directory.refresh_now()
+        asked = [asyncio.ensure_future(directory.refresh_now()) for _ in range(3)]
+        done, _ = await asyncio.wait(asked, timeout=0.05)
+        assert not done
+        assert store.lists == 2
+        for each in asked:
+            each.cancel()
+        assert directory._next is not None
+        directory._next.cancel()
+        await asyncio.gather(*asked, return_exceptions=True)
+        directory.close()
+
+    asyncio.run(scenario())
+
+
 @pytest.mark.parametrize("kind", [VersionedStore, DictStore])
 def test_the_watch_sees_a_change_and_reads_nothing_without_one(
     kind: type[DictStore], monkeypatch: pytest.MonkeyPatch

@@ -6,6 +6,7 @@ import http.client
 
 import pytest
 
+from services.gateway.translate import passed_on
 from tests.services.gateway.world import MODEL, World
 
 
@@ -59,6 +60,23 @@ def test_what_it_says_in_other_words_is_put_into_them(world: World, prompt: str,
     assert answer.status == status
     assert said in answer.error["message"]
     assert answer.headers.get("retry-after") == ("1" if status == 503 else None)
+
+
+def test_a_model_that_the_engine_has_not_loaded_yet_is_worth_another_try(world: World):
+    """The client asked for the right one: a client library gives up on a 404, and comes again after a 503."""
+    world.serve()
+    answer = world.chat(world.token(), "missing")
+    assert (answer.status, answer.error["code"], answer.headers["retry-after"]) == (
+        503,
+        "model_not_ready",
+        "1",
+    )
+    assert b"does not exist" not in answer.content
+
+
+def test_headers_of_the_hop_to_the_engine_stay_there():
+    headers = ((b"connection", b"X-Hop, close"), (b"x-hop", b"1"), (b"keep-alive", b"5"), (b"x-engine", b"e"))
+    assert passed_on(headers) == ((b"x-engine", b"e"),)
 
 
 def test_odd_but_legal_http(world: World):

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import socket
+from pathlib import Path
 
 import pytest
 
+from services.gateway.options import Options
 from tests.services.gateway.world import MODEL, World, until
 
 
@@ -133,6 +135,25 @@ def test_a_body_over_the_limit_said_or_found(world: World):
             b"authorization: Bearer %s\r\n\r\n" % token.encode() + chunked
         )
         assert client.recv(100).startswith(b"HTTP/1.1 413")
+
+
+def test_a_body_that_does_not_go_on_holds_nothing_for_long(tmp_path: Path):
+    world = World(tmp_path, Options(body=0.05)).start()
+    try:
+        raw = _raw(world.token(), '{"model": "a"}')
+        with socket.create_connection(("127.0.0.1", world.port), timeout=20) as client:
+            client.sendall(raw[:-5])
+            got = client.recv(65536)
+        assert got.startswith(b"HTTP/1.1 408")
+        assert b"connection: close" in got
+    finally:
+        world.close()
+
+
+def test_wrong_tokens_do_not_make_it_read_the_registry_again_and_again(world: World):
+    read = world.store.lists
+    assert {world.ask("GET", "/v1/models", token=f"kz-{number}").status for number in range(8)} == {401}
+    assert world.store.lists == read
 
 
 def test_paths_and_methods(world: World):

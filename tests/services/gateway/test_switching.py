@@ -148,6 +148,14 @@ def test_a_kept_connection_that_closes_on_the_request_is_tried_once_more(world: 
     assert b"kuznia_gateway_upstream_repeats_total 1" in world.ask("GET", "/metrics").content
 
 
+def test_what_may_not_be_repeated_never_meets_a_stale_connection(world: World):
+    engine = world.serve()
+    token = world.token()
+    assert world.chat(token).status == 200
+    assert world.ask("POST", "/v1/responses", {"model": MODEL, "messages": []}, token=token).status == 404
+    assert engine.connections == 2
+
+
 def test_an_engine_that_closes_after_each_answer(world: World):
     engine = world.serve(keep_alive=False)
     token = world.token()
