@@ -10,19 +10,21 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
 
 from events.envelope import EnvelopeError, Event
-from shared.errors import Retry
+from shared.errors import KuzniaError, Retry
 from shared.google import message as messages
+from shared.google.bells import Bells
 from shared.google.documents import lane_of
 from shared.google.ledger import Ledger
 from shared.google.lending import ELSEWHERE_SECONDS, Lending, lane
-from shared.google.lookout import LOOK_SECONDS, PAGE, Lookout
+from shared.google.lookout import LOOK_SECONDS, Lookout
 from shared.google.publisher import Publisher
 from shared.google.room import Lane, Message, Room, Wait
 from shared.google.streams import Callback, Streams
@@ -58,6 +60,7 @@ class PubSubBus:
         self._services = services
         self._room = Room()
         self._lookout = Lookout(ledger, self._room, self._claim_reserved, look_seconds)
+        self._bells = Bells(ledger, carriers.publisher.publish)
         self._lock = threading.Lock()
         self._streams: Streams | None = None
         self._stopping = threading.Event()
@@ -74,8 +77,13 @@ class PubSubBus:
             self._listen()
 
     def publish(self, events: Sequence[Event]) -> None:
-        """See `Bus.publish`. What is known already is carried again all the same: its first way may have failed."""
+        """See `Bus.publish`. What is known already is carried again all the same: its first way may have failed.
+
+        Raises Reject for what Pub/Sub would refuse: in the ledger it would wait for ever for a message.
+        """
         self._require_open()
+        for event in events:
+            messages.require_carriable(event)
         if events:
             self._ledger.append(events)
             self._carriers.publisher.publish(events)
@@ -108,24 +116,27 @@ class PubSubBus:
     def ack(self, delivery: Delivery) -> bool:
         """See `Bus.ack`."""
         self._require_open()
-        return self._settled(delivery, self._ledger.finish(self._lending.current(delivery)))
+        with self._settling(delivery):
+            return self._settled(delivery, self._ledger.finish(self._lending.current(delivery)))
 
     def retry(self, delivery: Delivery, after: float, error: str) -> bool:
         """See `Bus.retry`."""
         self._require_open()
         due = datetime.now(UTC) + timedelta(seconds=after)
-        put_off = self._ledger.put_off(self._lending.current(delivery), due, error)
+        with self._settling(delivery):
+            put_off = self._ledger.put_off(self._lending.current(delivery), due, error)
         message = self._lending.let_go(delivery)
         if message:
             self._room.put(lane(delivery), message, after)
         else:
-            self._room.expect(lane(delivery), after)
+            self._expect(lane(delivery), after)
         return put_off
 
     def bury(self, delivery: Delivery, cause: str) -> bool:
         """See `Bus.bury`."""
         self._require_open()
-        return self._settled(delivery, self._ledger.bury(self._lending.current(delivery), cause))
+        with self._settling(delivery):
+            return self._settled(delivery, self._ledger.bury(self._lending.current(delivery), cause))
 
     def log(self, query: Query) -> Sequence[Logged]:
         """See `Bus.log`."""
@@ -150,14 +161,12 @@ class PubSubBus:
         return bool(events)
 
     def resend(self, services: Iterable[str], overdue_seconds: float = OVERDUE_SECONDS) -> int:
-        """Publish once more what has been due for so long, as its message may be lost; how many there were.
+        """Publish once more for each lane whose work has been due for so long, as its message may be lost; how many.
 
         For services that are pushed to, which cannot look for themselves.
         """
-        before = datetime.now(UTC) - timedelta(seconds=overdue_seconds)
-        overdue = [ahead.event for service in services for ahead in self._ledger.due(service, before, PAGE)]
-        self._carriers.publisher.publish(overdue)
-        return len(overdue)
+        self._require_open()
+        return self._bells.ring(services, overdue_seconds)
 
     def expire_leases(self) -> None:
         """Nothing: others may be at work, so what a dead process had is lent again once its lease runs out."""
@@ -252,8 +261,24 @@ class PubSubBus:
         elif message:
             self._room.put(lane(delivery), message)
         else:
-            self._room.expect(lane(delivery))
+            self._expect(lane(delivery))
         return counted
+
+    def _expect(self, where: Lane, after: float = 0) -> None:
+        """Where events are only pushed, nobody would ever look, and what is noted would stay."""
+        if self._streams:
+            self._room.expect(where, after)
+
+    @contextmanager
+    def _settling(self, delivery: Delivery) -> Iterator[None]:
+        """What could not be written comes again once its lease is over; its message must not be kept until then."""
+        try:
+            yield
+        except KuzniaError:
+            message = self._lending.let_go(delivery)
+            if message:
+                message.nack()
+            raise
 
     def _require_open(self) -> None:
         if self._closed:

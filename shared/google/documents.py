@@ -16,7 +16,9 @@ from shared.ports.bus import DeadLetter, Delivery, Logged
 
 LARGEST = 900_000  # bytes of an event; Firestore takes 1 MiB a document, names and indexed fields included
 decode = msgspec.json.Decoder(Event).decode
+OVERHEAD = 2_000  # bytes of the other fields of such a document, about
 _encode = msgspec.json.Encoder().encode
+LONGEST_CAUSE = 20_000  # characters of an error that are kept
 Fields = dict[str, Any]
 
 
@@ -60,6 +62,17 @@ def dead_path(service: str, event: Event) -> str:
     return f"{queries.DEAD}/{service}~{event_key(event)}"
 
 
+def size(event: Event) -> int:
+    """About how many bytes a document that carries it has."""
+    return len(_encode(event)) + OVERHEAD
+
+
+def cut(text: str) -> str:
+    """An error as it is kept: what it begins and ends with."""
+    half = LONGEST_CAUSE // 2
+    return text if len(text) <= LONGEST_CAUSE else f"{text[:half]}\n…\n{text[-half:]}"
+
+
 def event_fields(event: Event) -> Fields:
     """An event of the log, without its place. Raises Reject where it is too large."""
     return {
@@ -90,7 +103,7 @@ def dead_fields(delivery: Delivery, cause: str, at: datetime) -> Fields:
     """A dead letter. at: when it was given up."""
     _, position = unpack(delivery.lease)
     letter = DeadLetter(
-        event=delivery.event, service=delivery.service, cause=cause, attempts=delivery.attempt, at=at
+        event=delivery.event, service=delivery.service, cause=cut(cause), attempts=delivery.attempt, at=at
     )
     return letter_fields(letter) | queries.place(position)
 

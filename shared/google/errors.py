@@ -10,7 +10,9 @@ from google.auth import exceptions as auth
 
 from shared.errors import Conflict, KuzniaError, Reject, Retry, Unknown
 
-_CONFLICTS = (api.AlreadyExists, api.FailedPrecondition, api.Aborted)
+_COMPARED = (api.AlreadyExists, api.FailedPrecondition)
+_CONFLICTS = (*_COMPARED, api.Aborted)
+_OVERTAKEN = (api.AlreadyExists, api.FailedPrecondition, api.NotFound)
 _REFUSED = (api.InvalidArgument, api.OutOfRange)
 _RETRIES: tuple[tuple[type[Exception], str], ...] = (
     (api.Forbidden, "does the service account have the role? infra/terraform grants them"),
@@ -21,17 +23,18 @@ _RETRIES: tuple[tuple[type[Exception], str], ...] = (
     ),
     (api.NotFound, "is it made? terraform apply, or KUZNIA_GCP_CREATE=1"),
     (api.TooManyRequests, "a quota is used up"),
+    (api.FailedPrecondition, "is an index missing, or still being built? terraform apply"),
     (ValueError, "the connection is closed"),  # so gRPC calls it
 )
 
 
 @contextmanager
 def reading(what: str) -> Iterator[None]:
-    """Raises Retry or Reject: a read that failed has changed nothing."""
+    """Raises Retry or Reject: a read that failed has changed nothing, and compares nothing."""
     try:
         yield
     except (api.GoogleAPIError, auth.GoogleAuthError, ValueError) as error:
-        raise _word(what, error, Retry) from error
+        raise _word(what, error, Retry, conflicts=()) from error
 
 
 @contextmanager
@@ -40,21 +43,31 @@ def writing(what: str) -> Iterator[None]:
     try:
         yield
     except (api.GoogleAPIError, auth.GoogleAuthError, ValueError) as error:
-        raise _word(what, error, Unknown) from error
+        raise _word(what, error, Unknown, conflicts=_CONFLICTS) from error
 
 
 @contextmanager
 def repeating(what: str) -> Iterator[None]:
-    """As `writing`, of a write that is the same when repeated: where the answer never came, Retry."""
+    """As `writing`, of a write that is the same when repeated: where the answer never came, Retry.
+
+    Where two were in each other's way, too: that says nothing of what is there.
+    """
     try:
         yield
     except (api.GoogleAPIError, auth.GoogleAuthError, ValueError) as error:
-        raise _word(what, error, Retry) from error
+        raise _word(what, error, Retry, conflicts=_COMPARED) from error
 
 
-def _word(what: str, error: Exception, unanswered: type[Retry | Unknown]) -> KuzniaError:
+def overtaken(word: KuzniaError) -> bool:
+    """Whether a write with a precondition was refused because somebody else had been first."""
+    return isinstance(word.__cause__, _OVERTAKEN)
+
+
+def _word(
+    what: str, error: Exception, unanswered: type[Retry | Unknown], *, conflicts: tuple[type[Exception], ...]
+) -> KuzniaError:
     text = f"{what}: {_first_line(error)}"
-    if isinstance(error, _CONFLICTS):
+    if isinstance(error, conflicts):
         return Conflict(text)
     if isinstance(error, _REFUSED):
         return Reject(text)

@@ -8,25 +8,28 @@ struck off by compare-and-set on its update time, which therefore is the lease.
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
+from google.api_core import exceptions as api
 from google.cloud import firestore
 from google.cloud.firestore_v1.base_document import DocumentSnapshot
 from google.cloud.firestore_v1.query import Query as FirestoreQuery
 from proto.datetime_helpers import DatetimeWithNanoseconds
 
 from events.envelope import Event
-from shared.errors import Conflict
+from shared.errors import Conflict, Retry
 from shared.google import documents, queries
 from shared.google.documents import Ahead
-from shared.google.errors import reading, repeating
+from shared.google.errors import overtaken, reading, repeating
+from shared.google.portions import CHUNK, portions
 from shared.ports.bus import DeadLetter, Delivery, Logged, Query
 
 RPC_SECONDS = 20.0
-CHUNK = 64  # events of one write; their places in it are the lower bits of a slot
+CONTENDED = (0.05, 0.2, 0.5)  # seconds between tries where two were in each other's way
 _SALTS = 64  # writes of one millisecond, told apart
 Routes = Mapping[str, Sequence[str]]
 
@@ -58,8 +61,8 @@ class Ledger:
             unique.setdefault(documents.event_key(event), event)
         fresh = list(unique.values())
         routes = self._routes_of(sorted({event.name for event in fresh}))
-        for start in range(0, len(fresh), CHUNK):
-            self._append(fresh[start : start + CHUNK], routes)
+        for portion in portions([(event, _cost(event, routes)) for event in fresh]):
+            self._append(portion, routes)
 
     def ahead(self, service: str, lane: str) -> Ahead | None:
         """The first delivery of a lane that is still to be done."""
@@ -101,7 +104,7 @@ class Ledger:
     def put_off(self, delivery: Delivery, due: datetime, error: str) -> bool:
         """Take it back until then."""
         token, _ = documents.unpack(delivery.lease)
-        fields = {"due": due, "lent": False, "error": error}
+        fields = {"due": due, "lent": False, "error": documents.cut(error)}
         return (
             self._update(documents.delivery_path(delivery.service, delivery.event), token, fields) is not None
         )
@@ -174,7 +177,9 @@ class Ledger:
         batch.set(self._client.document(documents.delivery_path(service, event)), fields)
         try:
             self._commit(batch, f"redriving {event.name} {event.id}")
-        except Conflict:
+        except (Conflict, Retry) as error:
+            if not overtaken(error):
+                raise
             return None  # somebody else did
         return event
 
@@ -186,23 +191,38 @@ class Ledger:
         return batch
 
     def _update(self, path: str, token: str, fields: documents.Fields) -> str | None:
-        """The new token, or None where the old one counts no more."""
+        """The new token, or None where the old one counts no more: it was changed, or struck off."""
         batch = self._client.batch()
         batch.update(self._client.document(path), fields, option=self._unchanged(token))
         try:
             (result,) = self._commit(batch, path)
-        except Conflict:
+        except (Conflict, Retry) as error:
+            if not overtaken(error):
+                raise
             return None
         return str(result.update_time.rfc3339())
 
     def _commits(self, batch: firestore.WriteBatch, delivery: Delivery) -> bool:
         try:
             self._commit(batch, f"{delivery.service}: {delivery.event.name} {delivery.event.id}")
-        except Conflict:
+        except (Conflict, Retry) as error:
+            if not overtaken(error):
+                raise
             return False
         return True
 
     def _commit(self, batch: firestore.WriteBatch, what: str) -> Sequence[Any]:
+        """Raises Conflict, Retry, Reject. Contention is tried again: it has written nothing, and says nothing."""
+        for pause in CONTENDED:
+            try:
+                return self._commit_once(batch, what)
+            except Retry as error:
+                if not isinstance(error.__cause__, api.Aborted):
+                    raise
+                time.sleep(pause)
+        return self._commit_once(batch, what)
+
+    def _commit_once(self, batch: firestore.WriteBatch, what: str) -> Sequence[Any]:
         with repeating(what):
             return list(batch.commit(timeout=RPC_SECONDS))
 
@@ -212,3 +232,9 @@ class Ledger:
 
     def _unchanged(self, token: str) -> Any:
         return self._client.write_option(last_update_time=DatetimeWithNanoseconds.from_rfc3339(token))
+
+
+def _cost(event: Event, routes: Routes) -> tuple[int, int]:
+    """Documents, and their bytes: the event, and a delivery for each who hears it."""
+    count = 1 + len(routes.get(event.name, ()))
+    return count, count * documents.size(event)

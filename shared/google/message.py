@@ -1,20 +1,25 @@
 """An event as a message: CloudEvents binary mode, its attributes on the message, its payload as the body.
 
-Specification: CloudEvents 1.0.2, Google Cloud Pub/Sub and HTTP protocol bindings.
+Specification: CloudEvents 1.0.2, Google Cloud Pub/Sub and HTTP protocol bindings. A push makes headers of attributes,
+as they are, so they are percent-encoded as headers have to be.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from urllib.parse import quote, unquote
 
 import msgspec
 
 from events.envelope import EnvelopeError, Event, name_of_type
+from shared.errors import Reject
 
 PREFIX = "ce-"
 CONTENT_TYPE = "content-type"
 JSON = "application/json"
+LONGEST = 1024  # bytes of an attribute, and of an ordering key; Pub/Sub refuses a whole batch for one that is longer
+_PLAIN = "".join(map(chr, range(0x21, 0x7F))).replace("%", "").replace('"', "")
 _encode = msgspec.json.Encoder().encode
 
 
@@ -30,7 +35,23 @@ def attributes(event: Event) -> dict[str, str]:
         "traceparent": event.traceparent,
         "cause": event.cause,
     }
-    return {CONTENT_TYPE: JSON} | {f"{PREFIX}{name}": value for name, value in said.items() if value}
+    return {CONTENT_TYPE: JSON} | {
+        f"{PREFIX}{name}": quote(value, safe=_PLAIN) for name, value in said.items() if value
+    }
+
+
+def require_carriable(event: Event) -> None:
+    """Raises Reject, naming each attribute that is too long."""
+    sizes = {name: len(value) for name, value in attributes(event).items()}
+    sizes["subject"] = max(sizes.get(f"{PREFIX}subject", 0), len(event.subject.encode()))
+    long = [
+        f"{name.removeprefix(PREFIX)} has {size}" for name, size in sorted(sizes.items()) if size > LONGEST
+    ]
+    if long:
+        told = ", ".join(dict.fromkeys(long))
+        raise Reject(
+            f"{event.name} {event.id[:100]}: {told} bytes as an attribute, and {LONGEST} are the most"
+        )
 
 
 def body(event: Event) -> bytes:
@@ -45,7 +66,11 @@ def read(attributes: Mapping[str, str], content: bytes) -> Event:
 
 
 def event(said: Mapping[str, str], data: object) -> Event:
-    """An event of its CloudEvents attributes and its payload. Raises EnvelopeError naming all that is wrong."""
+    """An event of its CloudEvents attributes, still encoded, and its payload.
+
+    Raises EnvelopeError naming all that is wrong.
+    """
+    said = {name: unquote(str(value)) for name, value in said.items()}
     missing = [name for name in ("id", "type", "source", "time") if not said.get(name)]
     if missing:
         raise EnvelopeError(f"no CloudEvent in binary mode: {', '.join(missing)} missing")
@@ -66,15 +91,15 @@ def event(said: Mapping[str, str], data: object) -> Event:
 def _moment(text: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):  # the first and the last hours of the calendar, in another zone
         raise EnvelopeError(
             f"{PREFIX}time {text!r} is not of RFC 3339, such as 2026-11-23T10:00:00Z"
         ) from None
-    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _payload(content: bytes) -> object:
     try:
         return msgspec.json.decode(content or b"{}")
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise EnvelopeError(f"the body is no JSON: {error}") from error

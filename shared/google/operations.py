@@ -15,11 +15,11 @@ from events.envelope import Event
 from shared.errors import Conflict
 from shared.google import documents, queries
 from shared.google.errors import reading, repeating
+from shared.google.portions import CHUNK, portions
 from shared.ports.operations import Decided, Note, Snapshot, Waiting
 from shared.record import Record
 
 RPC_SECONDS = 60.0
-CHUNK = 64  # writes of one commit, whose places in it tell them apart
 _record = msgspec.json.Decoder(Record).decode
 _note = msgspec.json.Decoder(Note).decode
 _encode = msgspec.json.Encoder().encode
@@ -143,10 +143,14 @@ class FirestoreOperations:
     def _add(self, wanted: Mapping[str, documents.Fields]) -> None:
         """Create what is not there yet."""
         known = {found.reference.path for found in self._get(list(wanted)) if found.exists}
-        missing = [(path, fields) for path, fields in wanted.items() if path not in known]
-        for start in range(0, len(missing), CHUNK):
+        missing = [
+            ((path, fields), (1, len(fields["body"]) + documents.OVERHEAD))
+            for path, fields in wanted.items()
+            if path not in known
+        ]
+        for portion in portions(missing):
             batch = self._client.batch()
-            for slot, (path, fields) in enumerate(missing[start : start + CHUNK]):
+            for slot, (path, fields) in enumerate(portion):
                 batch.create(self._client.document(path), {"slot": slot, **fields})
             self._commit(batch)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import suppress
 from typing import Any
 
-from google.api_core.exceptions import NotFound
+from google.api_core import exceptions as api
 from google.cloud.pubsub_v1 import PublisherClient
 from google.cloud.pubsub_v1.publisher.exceptions import PublishToPausedOrderingKeyException
 from google.cloud.pubsub_v1.types import (
@@ -24,6 +25,9 @@ from shared.google.errors import repeating
 
 MEGABYTE = 1024 * 1024
 ANSWER_SECONDS = 30.0
+CALL_SECONDS = 20.0
+PAUSES = (0.2, 1.0)  # seconds between tries of what may pass
+_PASSING = (api.ServiceUnavailable, api.DeadlineExceeded, api.InternalServerError, api.Aborted, api.Cancelled)
 
 
 def make_client() -> PublisherClient:
@@ -48,12 +52,15 @@ class Publisher:
         self._make_topic = make_topic
 
     def publish(self, events: Sequence[Event]) -> None:
-        """Taken by Pub/Sub when it returns. Raises Retry, once every future has been looked at."""
-        missing = self._publish(events)
+        """Taken by Pub/Sub when it returns. Raises Retry, once every future has been looked at.
+
+        What may pass is tried again here: the client's own tries would never end where messages are ordered.
+        """
+        missing = self._insist(events)
         if missing and self._make_topic:
             for name in sorted({event.name for event in missing}):
                 self._make_topic(name)
-            missing = self._publish(missing)
+            missing = self._insist(missing)
         if missing:
             names = ", ".join(sorted({event.name for event in missing}))
             raise Retry(f"there is no topic for {names}: terraform apply, or KUZNIA_GCP_CREATE=1")
@@ -63,20 +70,37 @@ class Publisher:
         self._client.stop()
         self._client.transport.close()
 
-    def _publish(self, events: Sequence[Event]) -> list[Event]:
-        """Events whose topic is missing. Raises the first other fault, after the last future."""
+    def _insist(self, events: Sequence[Event]) -> list[Event]:
+        """Events whose topic is missing. Raises the first other fault that did not pass."""
+        missing: list[Event] = []
+        for pause in (*PAUSES, None):
+            faults = self._publish(events)
+            missing += [event for event, fault in faults if _is_missing(fault)]
+            others = [(event, fault) for event, fault in faults if not _is_missing(fault)]
+            if not others:
+                break
+            if pause is None or not all(_passes(fault) for _, fault in others):
+                raise others[0][1]
+            time.sleep(pause)
+            events = [event for event, _ in others]
+        return missing
+
+    def _publish(self, events: Sequence[Event]) -> list[tuple[Event, KuzniaError]]:
+        """What was not taken, and why; once every future has been looked at."""
         with repeating("publishing"):
             futures = [(event, self._send(event)) for event in events]
-        faults = [(event, fault) for event, future in futures if (fault := self._fault(event, future))]
-        others = [fault for _, fault in faults if not isinstance(fault.__cause__, NotFound)]
-        if others:
-            raise others[0]
-        return [event for event, _ in faults]
+        return [(event, fault) for event, future in futures if (fault := self._fault(event, future))]
 
     def _send(self, event: Event) -> Any:
+        """Tried once: with any policy of tries, an ordering client puts 2^32 seconds in place of its deadline."""
         attributes: dict[str, Any] = dict(message.attributes(event))
         return self._client.publish(
-            self._topic(event), message.body(event), ordering_key=event.subject, **attributes
+            self._topic(event),
+            message.body(event),
+            ordering_key=event.subject,
+            retry=None,
+            timeout=CALL_SECONDS,
+            **attributes,
         )
 
     def _fault(self, event: Event, future: Any) -> KuzniaError | None:
@@ -94,12 +118,21 @@ class Publisher:
         try:
             with repeating(what):
                 raise error
-        except (KuzniaError, PublishToPausedOrderingKeyException) as word:
-            return (
-                word
-                if isinstance(word, KuzniaError)
-                else Retry(f"{what}: an earlier one of its subject failed")
-            )
+        except PublishToPausedOrderingKeyException as paused:
+            word = Retry(f"{what}: an earlier one of its subject failed")
+            word.__cause__ = paused
+            return word
+        except KuzniaError as word:
+            return word
 
     def _topic(self, event: Event) -> str:
         return f"projects/{self._project}/topics/{event.name}"
+
+
+def _is_missing(fault: KuzniaError) -> bool:
+    return isinstance(fault.__cause__, api.NotFound)
+
+
+def _passes(fault: KuzniaError) -> bool:
+    """What was paused goes with what paused it."""
+    return isinstance(fault.__cause__, (*_PASSING, PublishToPausedOrderingKeyException))

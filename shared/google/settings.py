@@ -49,6 +49,11 @@ def from_environment(environ: Mapping[str, str] = os.environ) -> GoogleSettings:
         faults.append(
             f"KUZNIA_PUSH_ENDPOINT is {push!r}; it should be a URL such as https://kuznia.example.com/push"
         )
+    if bool(environ.get("KUZNIA_PUSH_ACCOUNT")) != bool(environ.get("KUZNIA_PUSH_AUDIENCE")):
+        faults.append(
+            "KUZNIA_PUSH_ACCOUNT and KUZNIA_PUSH_AUDIENCE belong together: anybody can have Google make a token for"
+            " any audience, so only the account says who pushes; set both, or neither"
+        )
     if faults:
         raise SettingsError("\n".join(faults))
     return GoogleSettings(

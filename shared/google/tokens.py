@@ -22,9 +22,8 @@ Certificates = Callable[[], Mapping[str, str]]
 
 
 class Verifier:
-    """audience: for whom a token must be. account: the service account whose it must be; empty: any of Google's.
-
-    certificates: id of the key -> PEM.
+    """audience: for whom a token must be. account: the service account whose it must be: Google makes anybody a token
+    for any audience, so the audience alone proves nothing. certificates: id of the key -> PEM.
     """
 
     def __init__(self, audience: str, account: str, certificates: Certificates) -> None:
@@ -45,7 +44,9 @@ class Verifier:
             return f"the token is not valid: {str(error).splitlines()[0]}"
         if claims.get("iss") not in ISSUERS:
             return f"the token was issued by {claims.get('iss')!r}, and should be by {ISSUERS[0]}"
-        if self._account and not (claims.get("email") == self._account and claims.get("email_verified")):
+        if not (
+            self._account and claims.get("email") == self._account and claims.get("email_verified") is True
+        ):
             return f"the token is of {claims.get('email')!r}, and should be of {self._account}"
         return ""
 

@@ -17,6 +17,7 @@ from shared.errors import Conflict
 from shared.google.errors import repeating
 from shared.google.settings import GoogleSettings
 
+PUSH_ACK_SECONDS = 600  # who is pushed to may take so long to answer; nobody extends it
 ACK_SECONDS = 10  # a worker that died is noticed after so long; one that lives extends it
 KEPT_SECONDS = 7 * 24 * 3600
 FORWARDED_AFTER = (
@@ -55,7 +56,7 @@ class Topics:
     def make_subscriptions(self, service: str, events: Iterable[str]) -> None:
         """One for each event, and the service's dead letters. Raises Retry."""
         dead = self.make_topic(dead_name(service))
-        self._make_subscription(dead_name(service), {"topic": dead})
+        self._make_subscription(dead_name(service), {"topic": dead, **_patience()})
         for event in events:
             more = {"topic": self.make_topic(event), **self._policies(dead), **self._push(service)}
             self._make_subscription(subscription_name(service, event), more)
@@ -80,14 +81,10 @@ class Topics:
                 )
 
     def _policies(self, dead: str) -> dict[str, Any]:
-        first, longest = RETRY_SECONDS
         return {
             "enable_message_ordering": True,
             "dead_letter_policy": {"dead_letter_topic": dead, "max_delivery_attempts": FORWARDED_AFTER},
-            "retry_policy": {
-                "minimum_backoff": Duration(seconds=first),
-                "maximum_backoff": Duration(seconds=longest),
-            },
+            **_patience(),
         }
 
     def _push(self, service: str) -> dict[str, Any]:
@@ -102,9 +99,9 @@ class Topics:
         if settings.push_account:
             config["oidc_token"] = {
                 "service_account_email": settings.push_account,
-                "audience": settings.push_audience or settings.push,
+                "audience": settings.push_audience,
             }
-        return {"push_config": config}
+        return {"push_config": config, "ack_deadline_seconds": PUSH_ACK_SECONDS}
 
     def _make(self, what: str, make: Callable[[], object]) -> bool:
         """False where it was there already."""
@@ -116,3 +113,14 @@ class Topics:
                 raise
             return False
         return True
+
+
+def _patience() -> dict[str, Any]:
+    """Without it, what is put off for long would go to and fro between Pub/Sub and us as fast as both can."""
+    first, longest = RETRY_SECONDS
+    return {
+        "retry_policy": {
+            "minimum_backoff": Duration(seconds=first),
+            "maximum_backoff": Duration(seconds=longest),
+        }
+    }

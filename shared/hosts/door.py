@@ -15,8 +15,9 @@ from events.envelope import Event
 from shared.errors import KuzniaError, Retry
 from shared.google.room import Wait
 from shared.hosts.driver import Driver, Observer, unobserved
+from shared.hosts.keeper import Extending, Keeper
 from shared.hosts.settle import Settler
-from shared.ports.bus import Bus, Delivery
+from shared.ports.bus import Delivery
 from shared.service import Ports, Service
 
 LONGEST_LANE = 64  # deliveries worked off for one push; the rest is left to their own
@@ -33,7 +34,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     retry_after: int = 0
 
 
-class Claiming(Bus, Protocol):
+class Claiming(Extending, Protocol):
     """A bus that can be asked for what is next where an event belongs."""
 
     def claim(self, service: str, event: Event) -> Delivery | Wait | None:
@@ -55,6 +56,7 @@ class Door:
         self._services = services
         self._bus = bus
         self._fault = fault
+        self._keeper = Keeper(bus, ports.settings.lease_seconds)
         self._settler = Settler(Driver(services, ports, bus, observer), bus, ports.settings.max_attempts)
 
     def refusal(self, headers: Mapping[str, str]) -> Answer | None:
@@ -86,5 +88,6 @@ class Door:
             if isinstance(claimed, Wait):
                 told = f"an earlier delivery about {event.subject or event.id} is still under way, or put off"
                 return Answer(status=503, text=told, retry_after=max(1, round(claimed.seconds)))
-            self._settler.settle(service, claimed)
+            with self._keeper.holding(claimed):
+                self._settler.settle(service, claimed)
         return Answer(status=503, text="the lane is long; come again", retry_after=1)

@@ -4,30 +4,20 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Mapping, Sequence
-from typing import Protocol
 
 from shared.delivery import sweep
 from shared.errors import KuzniaError
 from shared.hosts.driver import Driver, Observer, unobserved
+from shared.hosts.keeper import Extending, Keeper
 from shared.hosts.settle import Settler
-from shared.ports.bus import Bus, Delivery
+from shared.ports.bus import Delivery
 from shared.service import Ports, Service
 
 WORKERS = 8  # deliveries in hand at once
 WAIT_SECONDS = 30.0
-LONGEST_SECONDS = 3600.0  # a handler that takes longer hangs: its delivery is lent on no more
 PAUSE_SECONDS = 1.0
 log = logging.getLogger("kuznia.host")
-
-
-class Extending(Bus, Protocol):
-    """A bus whose leases can be made longer."""
-
-    def extend(self, delivery: Delivery) -> bool:
-        """Lend it for another while. False where the lease counts no more."""
-        ...
 
 
 class PullHost:
@@ -42,14 +32,11 @@ class PullHost:
         self._driver = Driver(services, ports, bus, observer)
         self._settler = Settler(self._driver, bus, ports.settings.max_attempts)
         self._stop = threading.Event()
-        self._over = threading.Event()
-        self._lock = threading.Lock()
-        self._hands: dict[str, tuple[Delivery, float]] = {}
+        self._keeper = Keeper(bus, ports.settings.lease_seconds)
         self._workers = [
             threading.Thread(target=self._work, name=f"worker-{number}", daemon=True)
             for number in range(WORKERS if services else 0)
         ]
-        self._keeper = threading.Thread(target=self._keep, name="keeper", daemon=True)
         self._sweeper = threading.Thread(target=self._sweep_forever, name="sweep", daemon=True)
 
     def subscribe(self) -> None:
@@ -60,7 +47,7 @@ class PullHost:
     def start(self) -> None:
         """Subscribe, then begin."""
         self.subscribe()
-        for thread in (*self._workers, self._keeper, self._sweeper):
+        for thread in (*self._workers, self._sweeper):
             thread.start()
 
     def close(self) -> None:
@@ -69,8 +56,7 @@ class PullHost:
         self._bus.stop_leasing()
         for thread in (*self._workers, self._sweeper):
             thread.join()
-        self._over.set()
-        self._keeper.join()
+        self._keeper.close()
 
     def sweep(self) -> None:
         """Drain what records still owe: after a crash, and once a delayed effect is due."""
@@ -94,40 +80,16 @@ class PullHost:
 
     def _settle(self, delivery: Delivery) -> None:
         service = self._services.get(delivery.service)
-        with self._lock:
-            self._hands[delivery.lease] = (delivery, time.monotonic())
         try:
             if service is None:
                 self._bus.bury(delivery, f"no service is called {delivery.service!r}")
             else:
-                self._settler.settle(service, delivery)
+                with self._keeper.holding(delivery):
+                    self._settler.settle(service, delivery)
         except KuzniaError as error:
             log.error("not even the outcome could be written, so it comes again: %s", error)
         except Exception:  # a worker lives on whatever one delivery does to it
             log.exception("settle")
-        finally:
-            with self._lock:
-                del self._hands[delivery.lease]
-
-    def _keep(self) -> None:
-        """Until all is settled, also while closing."""
-        while not self._over.wait(self._ports.settings.lease_seconds / 3):
-            with self._lock:
-                hands = list(self._hands.values())
-            for delivery, since in hands:
-                if time.monotonic() - since < LONGEST_SECONDS:
-                    self._extend(delivery)
-
-    def _extend(self, delivery: Delivery) -> None:
-        try:
-            extended = self._bus.extend(delivery)
-        except KuzniaError as error:
-            log.error("%s", error)
-            return
-        with self._lock:
-            settled = delivery.lease not in self._hands
-        if not extended and not settled:
-            log.warning("%s lost its lease of %s", delivery.service, delivery.event.name)
 
     def _sweep_forever(self) -> None:
         while not self._stop.wait(self._ports.settings.reconcile_seconds):

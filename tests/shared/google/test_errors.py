@@ -13,12 +13,17 @@ if not there("google.api_core"):
 from google.api_core import exceptions as api
 from google.auth.exceptions import RefreshError
 
-from shared.google.errors import reading, repeating, writing
+from shared.google.errors import overtaken, reading, repeating, writing
 
 CASES = [
-    (api.AlreadyExists("there"), Conflict, Conflict, "runs"),
-    (api.FailedPrecondition("old"), Conflict, Conflict, "runs"),
-    (api.Aborted("contended"), Conflict, Conflict, "runs"),
+    (api.AlreadyExists("there"), Retry, Conflict, "runs"),
+    (
+        api.FailedPrecondition("The query requires an index"),
+        Retry,
+        Conflict,
+        "an index missing.*terraform apply",
+    ),
+    (api.Aborted("contended"), Retry, Conflict, "runs"),
     (api.InvalidArgument("too long"), Reject, Reject, "too long"),
     (api.PermissionDenied("no"), Retry, Retry, "have the role"),
     (api.Unauthenticated("who"), Retry, Retry, "credentials are not taken"),
@@ -43,5 +48,22 @@ def test_each(error: Exception, read: type[KuzniaError], written: type[KuzniaErr
     assert caught.value.__cause__ is error
     with pytest.raises(written), writing("runs/r-1"):
         raise error
-    with pytest.raises(read), repeating("runs/r-1"):
+    contended = isinstance(error, api.Aborted)
+    with pytest.raises(Retry if written is Unknown or contended else written), repeating("runs/r-1"):
         raise error
+
+
+@pytest.mark.parametrize(
+    ("error", "first"),
+    [
+        (api.AlreadyExists("there"), True),
+        (api.FailedPrecondition("old"), True),
+        (api.NotFound("gone"), True),
+        (api.Aborted("contended"), False),
+        (api.ServiceUnavailable("down"), False),
+    ],
+)
+def test_contention_does_not_say_that_another_was_first(error: Exception, first: bool):
+    with pytest.raises(KuzniaError) as caught, repeating("runs/r-1"):
+        raise error
+    assert overtaken(caught.value) is first

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from concurrent.futures import Future
 from typing import Any
 
@@ -41,7 +42,10 @@ class Client:
         self.sent: list[tuple[str, str]] = []
         self.resumed: list[tuple[str, str]] = []
 
-    def publish(self, topic: str, data: bytes, ordering_key: str, **attributes: str) -> Future[str]:
+    def publish(self, topic: str, data: bytes, ordering_key: str, **more: Any) -> Future[str]:
+        attributes = {name: value for name, value in more.items() if name.startswith("ce-")}
+        assert more["retry"] is None, "an ordering client would try for ever"
+        assert more["timeout"] == module.CALL_SECONDS
         self.sent.append((topic.rsplit("/", 1)[-1], attributes["ce-id"]))
         future: Future[str] = Future()
         answer = self.answers.pop(0) if self.answers else None
@@ -58,11 +62,48 @@ class Client:
 
 
 def test_one_that_fails_is_told_after_all_were_looked_at():
-    client = Client(None, api.ServiceUnavailable("down"), api.ServiceUnavailable("down"), None)
-    with pytest.raises(Retry, match="publishing training-progressed e-1: down"):
+    client = Client(None, api.PermissionDenied("down"), api.ServiceUnavailable("down"), None)
+    with pytest.raises(Retry, match=r"publishing training-progressed e-1: .*down"):
         Publisher(client, "p", None).publish([event(n) for n in range(4)])
     assert len(client.sent) == 4
     assert len(client.resumed) == 1
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PAUSES", (0.0, 0.0))
+
+
+@pytest.mark.usefixtures("at_once")
+def test_what_passes_is_tried_again_and_only_that():
+    paused = module.PublishToPausedOrderingKeyException("runs/r-1")
+    client = Client(None, api.ServiceUnavailable("down"), paused, None)
+    Publisher(client, "p", None).publish([event(n) for n in range(4)])
+    assert [name for _, name in client.sent[4:]] == ["e-1", "e-2"]
+
+
+@pytest.mark.usefixtures("at_once")
+def test_what_does_not_pass_is_told_in_the_end():
+    client = Client(*[api.ServiceUnavailable("down")] * 3, None)
+    with pytest.raises(Retry, match=r"publishing training-progressed e-1: .*down"):
+        Publisher(client, "p", None).publish([event(1)])
+    assert len(client.sent) == 3
+
+
+@pytest.mark.usefixtures("at_once")
+def test_while_pubsub_is_away_nothing_is_left_behind_that_would_fill_the_flow(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """The real client: left to its own tries it would keep every message, and block the thousandth for ever."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("PUBSUB_EMULATOR_HOST", f"127.0.0.1:{probe.getsockname()[1]}")
+        client = module.make_client()
+        publisher = Publisher(client, "p", None)
+        with pytest.raises(Retry, match="publishing training-progressed e-1"):
+            publisher.publish([event(1), event(2)])
+        assert client._flow_controller._message_count == 0
+        publisher.close()
 
 
 def test_one_that_never_answers(monkeypatch: pytest.MonkeyPatch):
@@ -83,7 +124,8 @@ def test_a_missing_topic_is_asked_for_where_terraform_makes_them():
         Publisher(Client(api.NotFound("topic")), "p", None).publish([event(1)])
 
 
+@pytest.mark.usefixtures("at_once")
 def test_a_key_that_was_paused_is_told():
     paused = module.PublishToPausedOrderingKeyException("runs/r-1")
     with pytest.raises(Retry, match="an earlier one of its subject failed"):
-        Publisher(Client(paused), "p", None).publish([event(1)])
+        Publisher(Client(*[paused] * 3), "p", None).publish([event(1)])

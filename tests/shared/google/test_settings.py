@@ -53,6 +53,12 @@ def test_every_fault_is_told_at_once():
     ]
 
 
+@pytest.mark.parametrize("alone", ["KUZNIA_PUSH_ACCOUNT", "KUZNIA_PUSH_AUDIENCE"])
+def test_who_pushes_is_said_whole_or_not_at_all(alone: str):
+    with pytest.raises(SettingsError, match="belong together"):
+        from_environment({"GOOGLE_CLOUD_PROJECT": "p", alone: "x"})
+
+
 def test_one_emulator_alone_is_a_fault():
     with pytest.raises(SettingsError, match="FIRESTORE_EMULATOR_HOST is not; set both, or neither"):
         from_environment({"GOOGLE_CLOUD_PROJECT": "p", "PUBSUB_EMULATOR_HOST": "127.0.0.1:1"})

@@ -37,6 +37,7 @@ class Bus:
         self.lane: list[Event] = []
         self.attempt = 1
         self.settled: list[tuple[str, str]] = []
+        self.extended = threading.Event()
         self.wait = 0.0
         self.broken = False
 
@@ -48,6 +49,10 @@ class Bus:
         if not self.lane:
             return None
         return Delivery(event=self.lane[0], service=service, lease="l", attempt=self.attempt)
+
+    def extend(self, delivery: Delivery) -> bool:
+        self.extended.set()
+        return True
 
     def ack(self, delivery: Delivery) -> bool:
         self.settled.append(("ack", self.lane.pop(0).id))
@@ -78,7 +83,7 @@ class Desk:
             decide=self.decide,
             effects=lambda _: {},
         )
-        settings = SimpleNamespace(max_attempts=3)
+        settings = SimpleNamespace(max_attempts=3, lease_seconds=0.06)
         ports = Ports(store=self.store, artifacts=None, cluster=None, clock=ManualClock(), settings=settings)  # type: ignore[arg-type]
         self.door = Door({"toy": self.service}, ports, self.bus, lambda _: self.fault)  # type: ignore[arg-type]
 
@@ -102,6 +107,16 @@ def test_done(desk: Desk):
     assert desk.door.hear("toy", said()).status == 204
     assert desk.bus.settled == [("ack", "e-1")]
     assert desk.store.load("runs/r-1").inbox == ("e-1",)
+
+
+def test_what_takes_longer_than_the_lease_is_lent_on_meanwhile(desk: Desk, monkeypatch: pytest.MonkeyPatch):
+    """Else Pub/Sub's next try would be lent it too, and both would do it."""
+    monkeypatch.setattr(
+        desk.store, "load", lambda _: (desk.bus.extended.wait(10), MemoryStore().load("runs/r-1"))[1]
+    )
+    desk.bus.lane = [said()]
+    desk.door.hear("toy", said())
+    assert desk.bus.extended.is_set()
 
 
 def test_twice_is_done_once(desk: Desk):
