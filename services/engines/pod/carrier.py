@@ -18,6 +18,9 @@ from shared.podkit.ports import PodPorts
 from shared.podkit.voice import Voice
 
 DRAIN_SECONDS = 10.0  # answers under way go on; and who goes back soon finds it loaded
+# Unloaded, an adapter is only unknown by its name: of an answer that is still under way vLLM may read it again, and
+# an engine that does not find the files then ends, for everybody.
+FILES_SECONDS = 900.0
 SOURCE = "/kuznia/engines"
 
 
@@ -60,12 +63,14 @@ class Carrier:
         self._carried: dict[str, Adapter] = {}  # by release
         self._refused: set[str] = set()
         self._leaving: dict[str, float] = {}  # engine_model -> when it goes
+        self._stuck: set[str] = set()  # engine_models that the engine will not unload
+        self._files: dict[str, float] = {}  # engine_model of what is unloaded -> when its files go
         self._tried: dict[str, float] = {}  # release -> since when in vain
 
     @property
     def settled(self) -> bool:
         """Whether nothing is to be done until the orders change."""
-        return not self._leaving
+        return not self._leaving and not self._files
 
     def follow(self, wanted: Mapping[str, Adapter]) -> None:
         """Bring it there. Raises Retry where store, bus or engine do not answer; what was done stays done, and
@@ -78,12 +83,10 @@ class Carrier:
             if adapter.release not in self._refused and adapter.engine_model in self._loaded:
                 self._say(adapter, "ready")
                 self._carried[adapter.release] = adapter
-        for release in self._carried.keys() - wanted.keys():
-            name = self._carried.pop(release).engine_model
-            self._leaving[name] = time.monotonic() + DRAIN_SECONDS
+        self._carried = {release: one for release, one in self._carried.items() if release in wanted}
         self._refused &= wanted.keys()
         self._tried = {release: since for release, since in self._tried.items() if release in wanted}
-        self._let_go()
+        self._let_go({adapter.engine_model for adapter in wanted.values()})
         if waits:
             raise Retry("; ".join(waits))
 
@@ -118,25 +121,34 @@ class Carrier:
             took = time.monotonic() - began
             sys.stdout.write(f"{adapter.engine_model} is loaded, in {took * 1000:.0f} ms\n")
         self._loaded.add(adapter.engine_model)
-        self._leaving.pop(adapter.engine_model, None)
+        self._files.pop(adapter.engine_model, None)
 
-    def _let_go(self) -> None:
-        held = {adapter.engine_model for adapter in self._carried.values()}
-        for name, due in list(self._leaving.items()):
-            if name not in held and due > time.monotonic():
-                continue
-            if name not in held:
-                self._unload(name)
+    def _let_go(self, wanted: set[str]) -> None:
+        """Whatever is loaded and not wanted, also where its loading was never told; who is wanted again stays."""
+        now, unwanted = time.monotonic(), self._loaded - wanted
+        self._stuck &= unwanted
+        self._leaving = {
+            name: self._leaving.get(name, now + DRAIN_SECONDS) for name in unwanted - self._stuck
+        }
+        for name in [name for name, due in self._leaving.items() if due <= now]:
             del self._leaving[name]
+            self._unload(name, now)
+        for name in [name for name, due in self._files.items() if due <= now]:
+            del self._files[name]
+            self._weights.forget(name)
 
-    def _unload(self, name: str) -> None:
+    def _unload(self, name: str, now: float) -> None:
         try:
             self._engine.unload(name)
+        except Retry as error:
+            self._leaving[name] = now + DRAIN_SECONDS
+            sys.stdout.write(f"{name} is not wanted, and stays for now: {error}\n")
         except KuzniaError as error:  # it stays until the engine ends; nobody is led to it
+            self._stuck.add(name)
             sys.stdout.write(f"{name} is not wanted, and stays: {error}\n")
         else:
             self._loaded.discard(name)
-            self._weights.forget(name)
+            self._files[name] = now + FILES_SECONDS
             sys.stdout.write(f"{name} is unloaded\n")
 
     def _say(self, adapter: Adapter, phase: str, reason: str = "", message: str = "") -> None:

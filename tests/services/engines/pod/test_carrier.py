@@ -77,6 +77,8 @@ class World:
         self.loaded[name] = folder
 
     def unload(self, name: str) -> None:
+        if name in self.away:
+            raise Retry("it does not answer")
         if self.refuses:
             raise Reject("it will not")
         self.loaded.pop(name, None)
@@ -101,6 +103,7 @@ def world() -> World:
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(carriers, "DRAIN_SECONDS", 0.0)
+    monkeypatch.setattr(carriers, "FILES_SECONDS", 0.0)
 
 
 def test_it_loads_what_is_wanted_and_says_so_once(world: World) -> None:
@@ -208,4 +211,56 @@ def test_what_will_not_be_unloaded_is_left(world: World) -> None:
     world.refuses = True
     world.want()
     assert world.carrier.settled
+    assert set(world.loaded) == {f"{MODEL_ID}@1.0.0"}
+
+
+@pytest.mark.usefixtures("hurried")
+def test_what_was_loaded_and_never_told_of_goes_as_well(world: World) -> None:
+    """Dropped while the bus was away: nobody was led to it, and nobody drops it a second time."""
+    world.deaf = True
+    with pytest.raises(Retry):
+        world.want(adapter("1.0.0"))
+    world.want()
+    assert world.loaded == {}
+    assert world.carrier.settled
+
+
+@pytest.mark.usefixtures("hurried")
+def test_an_engine_that_does_not_answer_is_told_again_to_unload(world: World) -> None:
+    world.want(adapter("1.0.0"))
+    world.away = {f"{MODEL_ID}@1.0.0"}
+    world.want()
+    assert not world.carrier.settled
+    world.away = set()
+    world.want()
+    assert world.loaded == {}
+
+
+def test_its_files_stay_for_the_answers_that_may_still_need_them(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(carriers, "DRAIN_SECONDS", 0.0)
+    world.want(adapter("1.0.0"))
+    world.want()
+    assert world.loaded == {}
+    assert world.forgotten == []
+    assert not world.carrier.settled, "it comes back for them"
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + 901)
+    world.want()
+    assert world.forgotten == [f"{MODEL_ID}@1.0.0"]
+    assert world.carrier.settled
+
+
+def test_the_files_of_one_that_came_back_are_not_taken_away(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(carriers, "DRAIN_SECONDS", 0.0)
+    world.want(adapter("1.0.0"))
+    world.want()
+    world.want(adapter("1.0.0", start=2))
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + 901)
+    world.want(adapter("1.0.0", start=2))
+    assert world.forgotten == []
     assert set(world.loaded) == {f"{MODEL_ID}@1.0.0"}
