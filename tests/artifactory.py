@@ -30,6 +30,8 @@ class Repository:
         self.folders: set[str] = set()
         self.overwrite = True
         self.sent = 0  # bytes of bodies that were deployed
+        self.elsewhere = ""  # base URL of the store that readers are sent to
+        self.cut = False  # end a download in the middle
 
     def deploy(self, path: str, content: bytes, properties: dict[str, str]) -> int:
         with self.lock:
@@ -154,7 +156,18 @@ class Handler(BaseHTTPRequestHandler):
         span = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
         if span:
             content = content[int(span[1]) : int(span[2]) + 1]
-        self._answer(206 if span else 200, content, X_Checksum_Sha256=digest)
+        if self.repository.elsewhere:
+            place = f"{self.repository.elsewhere}/{self._path()[0]}?signed"
+            self._answer(302, Location=place, X_Checksum_Sha256=digest)
+        elif self.repository.cut:
+            self.send_response(200)
+            self.send_header("X-Checksum-Sha256", digest)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content[: len(content) // 2])
+            self.close_connection = True
+        else:
+            self._answer(206 if span else 200, content, X_Checksum_Sha256=digest)
 
     do_HEAD = do_GET  # noqa: N815
 
@@ -174,10 +187,35 @@ class Handler(BaseHTTPRequestHandler):
         self._answer(200, json.dumps({"results": results, "range": {"total": len(results)}}).encode())
 
 
+class Store(BaseHTTPRequestHandler):
+    """Where readers are sent to: by a signed URL, and it refuses who shows credentials as well, as S3 does."""
+
+    protocol_version = "HTTP/1.1"
+    repository: Repository
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        name = self.path.removeprefix("/artifactory/").partition("?")[0]
+        shown = self.headers.get("Authorization")
+        content = b"two ways to say who asks" if shown else self.repository.files[unquote(name)]
+        span = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
+        if span:
+            content = content[int(span[1]) : int(span[2]) + 1]
+        self.send_response(400 if shown else 206 if span else 200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(content)
+
+    do_HEAD = do_GET  # noqa: N815
+
+
 @contextmanager
-def serving(repository: Repository) -> Iterator[str]:
+def serving(repository: Repository, kind: type[BaseHTTPRequestHandler] = Handler) -> Iterator[str]:
     """Its base URL: `http://127.0.0.1:…/artifactory`."""
-    handler = type("Handler", (Handler,), {"repository": repository})
+    handler = type("Handler", (kind,), {"repository": repository})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         server.daemon_threads = True
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})

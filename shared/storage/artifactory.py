@@ -17,7 +17,6 @@ import os
 import shutil
 import threading
 import urllib.error
-import urllib.request
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -27,14 +26,13 @@ from typing import IO, Any
 from urllib.parse import quote, urlsplit
 
 from shared.errors import Conflict, Reject, Retry
+from shared.storage.redirects import AUTHORITY, DIGEST, opened
 from shared.storage.versions import Head, kept_digest
 
-SECONDS = 60.0
 TOKENS = ("JF_ACCESS_TOKEN", "JFROG_CLI_ACCESS_TOKEN")
 _ALREADY = 403  # to deploy where one may not overwrite
 _CONFLICT = 409  # a file where a folder is, or the reverse
 _PARTIAL = 206
-_DIGEST = "X-Checksum-Sha256"
 
 
 class _Forbidden(Retry):
@@ -52,7 +50,7 @@ class ArtifactoryRepository:
 
     def put(self, name: str, content: bytes, digest: str) -> None:
         """See `Transport.put`."""
-        with self._asked("PUT", self._place(name, digest), content, {_DIGEST: digest}):
+        with self._asked("PUT", self._place(name, digest), content, {DIGEST: digest}):
             pass
 
     def put_new(self, name: str, content: bytes, digest: str) -> bool:
@@ -69,7 +67,7 @@ class ArtifactoryRepository:
 
     def put_file(self, name: str, source: Path, size: int, digest: str) -> None:
         """See `Transport.put_file`. Content that the server has somewhere already is not sent again."""
-        headers = {_DIGEST: digest}
+        headers = {DIGEST: digest}
         try:
             with self._asked("PUT", self._place(name, digest), b"", {**headers, "X-Checksum-Deploy": "true"}):
                 return
@@ -85,7 +83,7 @@ class ArtifactoryRepository:
         """See `Transport.get`."""
         try:
             with self._asked("GET", self._place(name)) as answer:
-                return answer.read(), answer.headers.get(_DIGEST, "")
+                return answer.read(), _kept(answer)
         except FileNotFoundError:
             return None
 
@@ -94,7 +92,8 @@ class ArtifactoryRepository:
         try:
             with self._asked("GET", self._place(name)) as answer, target.open("wb") as file:
                 shutil.copyfileobj(answer, file, 1024 * 1024)
-                return str(answer.headers.get(_DIGEST, ""))
+                _require_all(name, answer, file.tell())
+                return _kept(answer)
         except FileNotFoundError:
             return None
 
@@ -102,9 +101,9 @@ class ArtifactoryRepository:
         """See `Readable.head`. Its version is its checksum."""
         try:
             with self._asked("HEAD", self._place(name)) as answer:
-                checks = kept_digest({"sha256": str(answer.headers.get(_DIGEST, "")).lower()})
+                checks = kept_digest({"sha256": _kept(answer).lower()})
                 if not checks:
-                    raise Reject(f"{self._place(name)} has no {_DIGEST}: is it a repository of Artifactory?")
+                    raise Reject(f"{self._place(name)} has no {DIGEST}: is it a repository of Artifactory?")
                 return Head(
                     size=int(answer.headers["Content-Length"]), version=checks["sha256"], checks=checks
                 )
@@ -116,15 +115,15 @@ class ArtifactoryRepository:
         span = {"Range": f"bytes={start}-{start + length - 1}"}
         try:
             with self._asked("GET", self._place(name), headers=span) as answer:
-                if str(answer.headers.get(_DIGEST) or head.version).lower() != head.version:
-                    raise Conflict(name)  # a store that it redirects to does not say; the whole is compared
+                if (_kept(answer) or head.version).lower() != head.version:
+                    raise Conflict(name)
                 if answer.status != _PARTIAL and start:
                     answer.read(start)  # a proxy on the way gives only all
                 content: bytes = answer.read(length)
                 return content
         except FileNotFoundError as error:
             raise Conflict(name) from error
-        except (HTTPException, OSError) as error:
+        except OSError as error:
             raise Retry(f"{self._place(name)} was cut off: {error}") from error
 
     def names(self, prefix: str) -> Iterable[str]:
@@ -140,7 +139,7 @@ class ArtifactoryRepository:
         query = f'items.find({criteria}).include("path","name")'
         headers = {"Content-Type": "text/plain"}
         with self._asked("POST", f"{self._base}/api/search/aql", query.encode(), headers) as answer:
-            found = json.load(answer)["results"]
+            found = _parsed(answer)["results"]
         return [item["name"] if item["path"] == "." else f"{item['path']}/{item['name']}" for item in found]
 
     def remove(self, prefix: str, names: Sequence[str]) -> None:
@@ -169,7 +168,7 @@ class ArtifactoryRepository:
             with self._asked(
                 "GET", f"{self._base}/api/storage/{self._repository}/{_quoted(folder)}"
             ) as answer:
-                children: Sequence[Any] = json.load(answer).get("children", ())
+                children: Sequence[Any] = _parsed(answer).get("children", ())
                 return children
         except FileNotFoundError:
             return ()
@@ -177,7 +176,7 @@ class ArtifactoryRepository:
     def _digest(self, name: str) -> str | None:
         try:
             with self._asked("HEAD", self._place(name)) as answer:
-                return str(answer.headers.get(_DIGEST, ""))
+                return _kept(answer)
         except FileNotFoundError:
             return None
 
@@ -196,28 +195,46 @@ class ArtifactoryRepository:
     ) -> Iterator[Any]:
         """The answer. Raises FileNotFoundError, Reject, Retry."""
         whole = {**self._headers, **(headers or {})}
-        request = urllib.request.Request(url, data=body, headers=whole, method=method)  # noqa: S310 - as configured
         try:
-            with urllib.request.urlopen(request, timeout=SECONDS) as answer:  # noqa: S310
+            with opened(method, url, body, whole) as answer:
                 yield answer
         except urllib.error.HTTPError as error:
             with error:
                 raise _word(method, url, error) from error
-        except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+        except (urllib.error.URLError, TimeoutError, ConnectionError, HTTPException) as error:
             raise Retry(f"{method} {url}: {error}") from error
+
+
+def _kept(answer: Any) -> str:
+    return str(answer.headers.get(DIGEST, ""))
+
+
+def _require_all(name: str, answer: Any, received: int) -> None:
+    """Raises Retry: who reads block by block is not told that the connection ended early."""
+    promised = answer.headers.get("Content-Length")
+    if promised is not None and int(promised) != received:
+        raise Retry(f"{name} was cut off at {received} of {promised} bytes")
+
+
+def _parsed(answer: Any) -> Any:
+    """Raises Retry where it is no JSON: a proxy's page, most likely."""
+    try:
+        return json.load(answer)
+    except ValueError as error:
+        raise Retry(f"{answer.url} did not answer as Artifactory does: {error}") from error
 
 
 def credentials(host: str, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Headers that say who asks; none where there are no credentials."""
     token = next((environ[name] for name in TOKENS if environ.get(name)), "")
     if token:
-        return {"Authorization": f"Bearer {token}"}
+        return {AUTHORITY: f"Bearer {token}"}
     user, password = environ.get("JF_USER", ""), environ.get("JF_PASSWORD", "")
     if not user:
         user, password = _from_netrc(host)
     if not user:
         return {}
-    return {"Authorization": "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()}
+    return {AUTHORITY: "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()}
 
 
 def _from_netrc(host: str) -> tuple[str, str]:

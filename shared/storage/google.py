@@ -1,7 +1,9 @@
 """A bucket of Google Cloud Storage. Credentials are Application Default Credentials.
 
 What is large goes up in parts beside each other, each resumable, which are then composed into one: until that
-moment there is no object. Parts that a killed process left are swept, as is anything else below `.unfinished`.
+moment there is no object. Parts lie below `.unfinished`, under the first two folders of what they become, such as
+`.unfinished/tenants/team-x/`: a tenant's account may write there and nowhere else. Those that a killed process left
+are swept.
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ MOST_PARTS = 32  # what one compose takes
 WORKERS = 8
 SECONDS = 60.0
 STALE = timedelta(days=1)
+RIGHTS_DEPTH = 2  # folders by which rights are given, `tenants/<tenant>`; infra/terraform/storage.tf
 _METADATA = "sha256"
 
 
@@ -46,7 +49,8 @@ class GoogleBucket:
         with _talking(name):
             self._client = storage.Client()
         self._bucket = self._client.bucket(name)
-        self._aside = f"{folder.strip('/')}/{RESERVED}/".lstrip("/")
+        self._folder = f"{folder.strip('/')}/".lstrip("/")
+        self._aside = f"{self._folder}{RESERVED}/"
         self._large = large
 
     def put(self, name: str, content: bytes, digest: str) -> None:
@@ -93,7 +97,11 @@ class GoogleBucket:
                     return None
                 if blob.size >= self._large:
                     transfer_manager.download_chunks_concurrently(
-                        blob, str(target), max_workers=WORKERS, worker_type=transfer_manager.THREAD
+                        blob,
+                        str(target),
+                        download_kwargs={"timeout": SECONDS},
+                        max_workers=WORKERS,
+                        worker_type=transfer_manager.THREAD,
                     )
                 else:
                     blob.download_to_filename(str(target), checksum="crc32c", timeout=SECONDS)
@@ -151,7 +159,8 @@ class GoogleBucket:
 
     def _put_parts(self, name: str, source: Path, size: int, digest: str) -> None:
         length = max(self._large // 2, -(-size // MOST_PARTS))
-        prefix = f"{self._aside}{uuid.uuid4().hex}/"
+        tops = name.removeprefix(self._folder).split("/")[:-1][:RIGHTS_DEPTH]
+        prefix = "/".join([self._aside.rstrip("/"), *tops, uuid.uuid4().hex, ""])
         parts = {f"{prefix}{start:016}": start for start in range(0, size, length)}
         try:
             with ThreadPoolExecutor(WORKERS) as pool:

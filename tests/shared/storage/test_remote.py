@@ -15,7 +15,7 @@ import pytest
 from shared.errors import Reject, Retry
 from shared.storage.artifactory import ArtifactoryRepository
 from shared.storage.remote import RemoteArtifacts
-from tests.artifactory import TOKEN, Repository, serving
+from tests.artifactory import TOKEN, Handler, Repository, Store, serving
 
 MEGABYTE = 1024 * 1024
 LARGE = bytes(range(256)) * 4096 * 13 + b"the end"  # 13 MiB and a little
@@ -43,6 +43,18 @@ class TestGoogle:
         assert bucket._bucket.get_blob("parts/runs/weights").component_count in (None, 14)
         assert artifacts.download("runs/weights", tmp_path / "back") == stored
         assert (tmp_path / "back").read_bytes() == LARGE
+
+    def test_parts_lie_where_the_account_of_a_tenant_may_write(
+        self, gcs: str, source: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        """As the conditions in infra/terraform/storage.tf have it: below the first two folders of the path."""
+        bucket, written = self.bucket(gcs), []
+        put = bucket._put_part
+        monkeypatch.setattr(bucket, "_put_part", lambda part, *more: (written.append(part), put(part, *more)))
+        RemoteArtifacts(bucket, gcs, "parts").upload(source, "tenants/team-x/runs/r-1/final/weights")
+        assert len(written) > 1
+        assert all(part.startswith("parts/.unfinished/tenants/team-x/") for part in written)
+        bucket.remove("", ["parts/tenants/team-x/runs/r-1/final/weights"])
 
     def test_what_a_killed_process_left_is_swept_once_it_is_old(self, gcs: str):
         bucket = self.bucket(gcs)
@@ -158,6 +170,40 @@ class TestArtifactory:
         assert artifacts.read("a") == b"first"
         with pytest.raises(Retry, match="may this token deploy, and overwrite"):
             artifacts.write("a", b"second")
+
+    def test_who_is_sent_to_the_servers_own_store_shows_it_no_credentials(
+        self, base: str, repository: Repository, source: Path, tmp_path: Path
+    ):
+        """The digest still is Artifactory's: it stands on the redirect."""
+        artifacts = self.artifacts(base)
+        stored = artifacts.upload(source, "weights")
+        with serving(repository, Store) as elsewhere:
+            repository.elsewhere = elsewhere
+            assert artifacts.download("weights", tmp_path / "back") == stored
+            transport: Any = artifacts.readable()
+            head = transport.head("prod/weights")
+            assert head.checks == {"sha256": stored.digest.removeprefix("sha256:")}
+            assert transport.part("prod/weights", head, 5, 7) == LARGE[5:12]
+            repository.files["prod/weights"] = b"damaged there"
+            repository.elsewhere = elsewhere.replace("http:", "file:")
+            with pytest.raises(Reject, match="no address of a file"):
+                artifacts.read("weights")
+
+    def test_a_download_that_was_cut_off_is_told(
+        self, base: str, repository: Repository, source: Path, tmp_path: Path
+    ):
+        artifacts = self.artifacts(base)
+        artifacts.upload(source, "weights")
+        repository.cut = True
+        with pytest.raises(Retry, match=r"cut off at \d+ of"):
+            artifacts.download("weights", tmp_path / "back")
+        with pytest.raises(Retry, match="IncompleteRead"):
+            artifacts.read("weights")
+
+    def test_a_proxys_page_is_told(self, base: str, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setattr(Handler, "do_POST", lambda handler: handler._answer(200, b"<html>"))
+        with pytest.raises(Retry, match="did not answer as Artifactory does"):
+            self.artifacts(base).list("")
 
     def test_a_wrong_token_and_a_server_that_is_not_there(self, base: str, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setenv("JF_ACCESS_TOKEN", "wrong")
