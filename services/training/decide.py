@@ -21,7 +21,7 @@ from events.training_progressed import TrainingProgressed
 from events.training_queued import TrainingQueued
 from events.training_started import TrainingStarted
 from events.workload_changed import WorkloadChanged
-from services.training.usage import began, ended, spent_hours, used_up, weight
+from services.training.usage import began, ended, interrupted, spent_hours, used_up, weight
 from shared import places
 from shared.errors import Retry
 from shared.experiment.check import Checked, check
@@ -53,7 +53,7 @@ class Heard(msgspec.Struct, frozen=True):
 def decide(record: Record, event: Event, now: datetime) -> Decision | None:
     """See the module."""
     payload = decode(event)
-    if isinstance(payload, WorkloadChanged) and record.unheard not in ("", event.id):
+    if isinstance(payload, WorkloadChanged) and record.died_before(event.id):
         raise Retry(
             f"{record.key} is dead: what its pod said may lie among the dead letters; redrive that first"
         )
@@ -220,7 +220,7 @@ def _finished(record: Record, finished: TrainingFinished, heard: Heard) -> Decis
             *record.data.get("preemptions", []),
             {"attempt": finished.attempt, "at": heard.now.isoformat()},
         ]
-        attempts = ended(record.data.get("attempts", []), heard.event.time)
+        attempts = interrupted(record.data.get("attempts", []), heard.event.time)
         data = _accounted({**record.data, "preemptions": preemptions, "attempts": attempts}, heard)
         return Decision(status=record.status, data=data)
     told = {"metrics": finished.metrics, "runtime": finished.runtime}

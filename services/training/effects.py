@@ -17,8 +17,8 @@ from services.training.budget import check, spoken_for
 from services.training.queue import Entry
 from services.training.slots import ENDS, Slots, Turn
 from services.training.usage import weight
-from shared.errors import Conflict
-from shared.ports.cluster import Limits, Workload
+from shared.errors import Conflict, Reject
+from shared.ports.cluster import Cluster, Limits, Workload
 from shared.record import Do, Record
 from shared.service import Effect, Ports, Speech
 
@@ -53,8 +53,8 @@ def effects(ports: Ports) -> Mapping[str, Effect]:
         offers = _offers(turn.offers, f"{started.run_id} asked")
         if turn.word == "waits":
             return [Speech(_queued(started, turn, asked), record.key), *offers]
-        if turn.word in ("granted", "runs"):
-            ports.cluster.apply(_workload(started, asked, record.key))
+        if refused := _asked_for(ports.cluster, turn, _workload(started, asked, record.key)):
+            return [Speech(_not_run(started, refused), record.key), *offers]
         if turn.word in ("runs", "stale"):
             return []
         # Not before: a run that has not got its version must not be measured.
@@ -134,6 +134,27 @@ def _first(ports: Ports, key: str, run_id: str) -> Record:
         if found.revision == 0:
             raise
         return found
+
+
+def _asked_for(cluster: Cluster, turn: Turn, workload: Workload) -> str:
+    """Ask for it, if it is its turn. Why the cluster will never run it, or empty. Raises Reject where something else
+    has its name.
+    """
+    if turn.word not in ("granted", "runs"):
+        return ""
+    try:
+        cluster.apply(workload)
+    except Reject as error:
+        if cluster.status(workload.name) is not None:
+            raise
+        return str(error)
+    return ""
+
+
+def _not_run(started: TrainingStarted, why: str) -> TrainingFinished:
+    """An end, and no death: who is dead keeps the slot that others wait for."""
+    cause = f"the cluster will not run it: {why}"
+    return TrainingFinished(run_id=started.run_id, attempt=0, outcome="failed", cause=cause, job=started.job)
 
 
 def _taken(started: TrainingStarted, holder: str) -> TrainingFinished:

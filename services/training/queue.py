@@ -88,7 +88,9 @@ class Ledger(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, waiting=_without(self.waiting, *runs))
 
     def spent(self, tenant: str, now: datetime) -> float:
-        """GPU hours of a tenant in this month, with those of what runs."""
+        """GPU hours of a tenant in this month, with those of what runs: from its slot on, and once it has ended by its
+        attempts.
+        """
         begin = month_start(now)
         running = (
             max(0.0, (now - max(entry.at, begin)).total_seconds()) / HOUR * entry.gpus

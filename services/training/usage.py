@@ -31,6 +31,14 @@ def ended(attempts: Sequence[Attempt], at: datetime) -> list[Attempt]:
     return [known if known["ended"] else {**known, "ended": _later(known, at)} for known in attempts]
 
 
+def interrupted(attempts: Sequence[Attempt], at: datetime) -> list[Attempt]:
+    """With none running that had begun by then: the word of a stop may come after the next attempt's start."""
+    return [
+        attempt if datetime.fromisoformat(attempt["began"]) > at else ended([attempt], at)[0]
+        for attempt in attempts
+    ]
+
+
 def hours(attempts: Sequence[Attempt], gpus: int, now: datetime, job: str = "") -> float:
     """GPU hours of all attempts, or of those of a job; what runs counts up to now."""
     spans = _spans(attempts, now, job)

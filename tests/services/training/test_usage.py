@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from services.training.usage import Attempt, began, by_month, ended, hours, next_month, weight
+from services.training.usage import Attempt, began, by_month, ended, hours, interrupted, next_month, weight
 
 NOON = datetime(2026, 11, 30, 12, tzinfo=UTC)
 
@@ -48,6 +48,16 @@ def test_a_new_attempt_ends_the_one_that_nobody_saw_end():
     attempts = began(began([], "train-r", 1, NOON), "train-r", 2, later(1))
     assert [a["ended"] != "" for a in attempts] == [True, False]
     assert hours(attempts, 1, later(2)) == 2
+
+
+def test_a_stop_that_is_told_late_does_not_end_the_next_attempt():
+    attempts = began(began([], "train-r", 1, NOON), "train-r", 2, later(2))
+    told = interrupted(attempts, later(1))
+    assert [attempt["ended"] != "" for attempt in told] == [True, False]
+    assert hours(told, 1, later(5)) == 5, "two of the first, three of the second so far"
+    assert [attempt["ended"] for attempt in interrupted(began([], "train-r", 1, NOON), later(1))] == [
+        later(1).isoformat()
+    ]
 
 
 def test_a_clock_that_is_set_back_takes_no_hours_away():

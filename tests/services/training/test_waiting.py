@@ -15,6 +15,7 @@ from events.training_finished import TrainingFinished
 from services.training.slots import KEY
 from shared.delivery import handle, sweep
 from shared.errors import Reject
+from shared.ports.cluster import Workload
 from shared.record import Dead
 from tests.services.chain import Pods, World, committed, experiment
 
@@ -186,6 +187,22 @@ class TestQueue:
         assert list(runs.world.store.load(KEY).data["waiting"]) == [
             second
         ]  # its place, should it be redriven
+
+    def test_one_that_the_cluster_will_never_run_gives_its_slot_back(self, runs: Runs):
+        runs.quota(runs=1)
+        first, second, third = runs.push(), runs.push(), runs.push()
+        apply = runs.world.cluster.apply
+
+        def choosy(workload: Workload) -> None:
+            if workload.name == f"train-{second}":
+                raise Reject("no node has 9 GPUs")
+            apply(workload)
+
+        runs.world.cluster.apply = choosy  # type: ignore[method-assign]
+        runs.finish(first)
+        assert runs.status(second, third) == ["FAILED", "TRAINING"]
+        assert runs.data(second)["cause"] == "the cluster will not run it: no node has 9 GPUs"
+        assert list(runs.world.store.load(KEY).data["running"]) == [third]
 
     def test_a_replay_of_everything_changes_nothing(self, runs: Runs):
         runs.quota(runs=1)
