@@ -29,6 +29,7 @@ DELIVERY = ROOT / "shared" / "google" / "topics.py"
 POD_SAYS = {
     "training.pod": ("training-progressed", "checkpoint-written", "training-finished"),
     "validation.pod": ("evaluation-finished",),
+    "deployment.judge": ("answers-judged",),
 }
 _WRITES = re.compile(r"\bartifacts\.(?:create|write|upload|delete)\b")
 _READS = re.compile(r"\bartifacts\.")

@@ -12,6 +12,7 @@ from events.traffic_measured import BOUNDS, Figures
 from services.deployment.plan import Canary, Judge
 
 TAIL = 0.95
+ROUNDING = 1e-9  # 1 - 0.95 is more than 0.05, as floats go
 NOISE_SECONDS = 0.02  # below that, a difference of two percentiles is the machine's, not the model's
 
 
@@ -100,8 +101,14 @@ def described(canary: Tally, live: Tally) -> str:
     return (
         f"{canary.requests} requests, errors {one['error_rate']:.1%} against {other['error_rate']:.1%},"
         f" p95 to the first byte {one['ttft_p95']:.3g} s against {other['ttft_p95']:.3g} s,"
-        f" to the last {one['latency_p95']:.3g} s against {other['latency_p95']:.3g} s"
+        f" to the last {one['latency_p95']:.3g} s against {other['latency_p95']:.3g} s{_scores(canary, live)}"
     )
+
+
+def _scores(canary: Tally, live: Tally) -> str:
+    if not min(canary.samples, live.samples):
+        return ""
+    return f", score {canary.score:.3g} against {live.score:.3g} over {canary.samples} answers"
 
 
 def _errors(canary: Tally, live: Tally, minimum: int, limits: Canary) -> list[str]:
@@ -134,9 +141,11 @@ def _times(canary: Tally, live: Tally, limits: Canary) -> list[str]:
 
 
 def _score(canary: Tally, live: Tally, judge: Judge | None) -> list[str]:
-    if judge is None or min(canary.samples, live.samples) < judge.samples:
+    if judge is None:
         return []
-    if live.score - canary.score <= judge.max_drop:
+    least = judge.samples if judge.by == "events" else 1  # the platform's sample is whole when it is told
+    enough = min(canary.samples, live.samples) >= least
+    if not enough or live.score - canary.score <= judge.max_drop + ROUNDING:
         return []
     said = (
         f"its {judge.metric} is {canary.score:.3g} over {canary.samples} answers, where the live version's is"

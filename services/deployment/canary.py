@@ -12,6 +12,7 @@ from events.model_wanted import ModelWanted
 from events.release_due import ReleaseDue
 from events.rollout_requested import RolloutRequested
 from events.traffic_measured import TrafficMeasured
+from events.workload_changed import WorkloadChanged
 from services.deployment.release import US, Release
 from services.deployment.rollout import Rollout
 from shared.errors import Reject
@@ -29,11 +30,24 @@ def measured(release: Release, traffic: TrafficMeasured) -> bool:
 
 
 def judged(release: Release, word: AnswersJudged) -> bool:
-    """A sample of answers."""
+    """A sample of answers. A step that is over, and waited for nothing else, ends with it."""
     if release.rollout is None:
         return False
-    release.rollout = release.rollout.heard(word)
-    _consider(release, ripe=False)
+    one = release.rollout = release.rollout.heard(word)
+    _consider(release, ripe=one.state == "stepping" and one.waited >= one.now.minutes)
+    return True
+
+
+def judge_ended(release: Release, change: WorkloadChanged) -> bool:
+    """The job of the platform's judge. One that ends and has not told of both could not judge: that is no fault of
+    the canary's, and takes it nowhere; it is sent again when the step is looked at the next time.
+    """
+    one = release.rollout
+    if one is None or one.judging != change.name or change.phase not in ("succeeded", "failed"):
+        return False
+    cause = f"{change.reason}: {change.message}" if change.reason else "its judge ended without a word"
+    release.rollout = one.changed(judging="", unjudged=cause, reason=f"not judged: {cause}")
+    release.tell("unjudged", cause, US)
     return True
 
 
@@ -72,7 +86,7 @@ def requested(release: Release, word: RolloutRequested) -> bool:
         release.rollout = one.changed(state="paused", reason=said)
         release.tell("paused", said, word.by)
     else:
-        release.rollout = one.changed(state="stepping", reason=said, waited=0.0)
+        release.rollout = one.changed(state="stepping", reason=said, waited=0.0, unjudged="")
         release.tell("resumed", said, word.by)
         release.wait()
     return True
@@ -95,31 +109,43 @@ def _consider(release: Release, *, ripe: bool) -> None:
     ripe = ripe or one.state == "held"
     if verdict.word == "bad":
         release.go_back("went-back", verdict.reason, US)
-    elif verdict.word == "good" and ripe:
-        _go_on(release, one, verdict.reason)
+    elif verdict.word == "good" and one.judged and ripe:
+        _go_on(release, one, verdict.reason, f"its canary did well: {verdict.reason}")
     elif ripe and one.state == "stepping":
-        _go_without(release, one)
+        _go_without(release, one, enough=verdict.word == "good")
 
 
-def _go_on(release: Release, one: Rollout, reason: str) -> None:
+def _go_on(release: Release, one: Rollout, reason: str, end: str) -> None:
+    """end: what is said where no step is left."""
     if one.last:
-        release.switch(one.version, f"its canary did well: {reason}")
+        release.switch(one.version, end)
         return
+    release.dismiss()
     release.rollout = one.stepped(release.now.isoformat(), reason)
     release.tell("stepped", reason, US, one.summaries())
     release.wait()
 
 
-def _go_without(release: Release, one: Rollout) -> None:
-    """Too few requests came to judge it by."""
-    few = f"{one.tally(one.version).requests} of {one.now.requests} requests in {one.waited:g} minutes"
+def _go_without(release: Release, one: Rollout, *, enough: bool) -> None:
+    """Too few requests came to judge it by, or its answers are not judged. enough: of requests."""
+    lacking = one.unjudged_because if enough else _few(one)
+    promoted = f"{lacking}, and without_traffic is promote"
     if one.patient:
+        release.rollout = one.changed(unjudged="")  # so that its judge is sent once more
         release.wait()
-    elif one.canary.without_traffic == "promote":
-        release.switch(one.version, f"{few}, and without_traffic is promote")
-    else:
-        release.rollout = one.changed(state="held", reason=f"{few}: it waits for more, or for an operator")
+    elif one.canary.without_traffic == "hold":
+        release.rollout = one.changed(
+            state="held", reason=f"{lacking}: it waits for more, or for an operator"
+        )
         release.tell("held", release.rollout.reason, US)
+    elif enough:
+        _go_on(release, one, promoted, promoted)
+    else:
+        release.switch(one.version, promoted)
+
+
+def _few(one: Rollout) -> str:
+    return f"{one.tally(one.version).requests} of {one.now.requests} requests in {one.waited:g} minutes"
 
 
 # --- sleep

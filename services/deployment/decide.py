@@ -24,7 +24,7 @@ from events.rollback_requested import RollbackRequested
 from events.rollout_requested import RolloutRequested
 from events.traffic_measured import TrafficMeasured
 from events.workload_changed import WorkloadChanged
-from services.deployment import canary
+from services.deployment import canary, judging
 from services.deployment.plan import Manner, plan_of
 from services.deployment.release import US, Release
 from services.deployment.sharing import facts_of
@@ -88,6 +88,7 @@ def _registered(record: Record, registered: ModelRegistered, now: datetime) -> D
         "engine": deployment.get("engine", "llamafactory"),
         "tenant": model.tenant,
         **facts_of(registered),
+        **judging.facts_of(registered),
         "plan": msgspec.to_builtins(plan_of(deployment)),
         **_size(deployment),
         "approval_needed": needed,
@@ -207,6 +208,10 @@ def _deprecated(release: Release, deprecated: ModelDeprecated) -> bool:
 
 
 def _workload(release: Release, change: WorkloadChanged) -> bool:
+    return canary.judge_ended(release, change) if change.kind == "job" else _server(release, change)
+
+
+def _server(release: Release, change: WorkloadChanged) -> bool:
     name = release.named(change.name)
     version = release.version(name)
     if version is None:

@@ -15,13 +15,19 @@ from shared.record import Do, Record
 from shared.service import Effect, Ports, Speech
 
 GRACE_SECONDS = 60.0
+JUDGE_SECONDS = 3600.0
+JUDGE_NEEDS = {"gpu": "none", "memory_gb": 1}  # it asks, and counts words
 
 
 def effects(ports: Ports) -> Mapping[str, Effect]:
-    """`serve` and `stop`, both idempotent under the release's name; `remind` says that a moment has come."""
+    """`serve`, `judge` and `stop`, idempotent under a workload's name; `remind` says that a moment has come."""
 
     def serve(do: Do, record: Record) -> Sequence[Speech]:
         ports.cluster.apply(_workload(do, record, ports.settings.ready_seconds))
+        return []
+
+    def judge(do: Do, record: Record) -> Sequence[Speech]:
+        ports.cluster.apply(_judge(do, record))
         return []
 
     def stop(do: Do, _record: Record) -> Sequence[Speech]:
@@ -33,7 +39,7 @@ def effects(ports: Ports) -> Mapping[str, Effect]:
     def remind(do: Do, record: Record) -> Sequence[Speech]:
         return [Speech(msgspec.convert(do.arguments, ReleaseDue), record.key)]
 
-    return {"serve": serve, "stop": stop, "remind": remind}
+    return {"serve": serve, "judge": judge, "stop": stop, "remind": remind}
 
 
 def _workload(do: Do, record: Record, ready_seconds: float) -> Workload:
@@ -62,4 +68,19 @@ def _workload(do: Do, record: Record, ready_seconds: float) -> Workload:
         limits=Limits(deadline_seconds=ready_seconds, grace_seconds=GRACE_SECONDS),
         ready_path=READY_PATHS[version["engine"]],
         labels={"tenant": version["tenant"], "model": record.name},
+    )
+
+
+def _judge(do: Do, record: Record) -> Workload:
+    told = do.arguments
+    known = {name: value for name, value in told.items() if name not in ("job", "tenant")}
+    return Workload(
+        name=told["job"],
+        service="deployment",
+        key=record.key,
+        kind="job",
+        module="services.deployment.judge",
+        document={**known, "resources": JUDGE_NEEDS, "cause": do.cause, "traceparent": do.traceparent},
+        limits=Limits(deadline_seconds=JUDGE_SECONDS),
+        labels={"tenant": told["tenant"], "model": record.name, "version": told["version"]},
     )

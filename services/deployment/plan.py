@@ -20,11 +20,16 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Judge(msgspec.Struct, frozen=True, kw_only=True):
-    """max_drop: of the mean score, against the live version. samples: of each, before it is judged by."""
+    """max_drop: of the mean score, against the live version. samples: of each, before it is judged by.
+
+    by: `platform` asks both engines so many questions of the evaluation set at each step (all of them, where it
+    has fewer); `events` waits for what others say, as every plan did that does not tell.
+    """
 
     metric: str
     max_drop: float = 0.05
     samples: int = 20
+    by: Literal["platform", "events"] = "events"
 
 
 class Canary(msgspec.Struct, frozen=True, kw_only=True):

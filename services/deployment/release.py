@@ -12,11 +12,12 @@ from events.deployment_failed import DeploymentFailed
 from events.model_deployed import ModelDeployed
 from events.model_deprecated import ModelDeprecated
 from events.rollout_moved import RolloutMoved
+from services.deployment import judging
 from services.deployment.plan import canary_of, keeps
 from services.deployment.rollout import Rollout
 from services.deployment.versions import DRAIN_SECONDS, RUNNING, Versions, gates_open
 from shared.record import Record
-from shared.service import Decision, Speech
+from shared.service import Decision, Speech, Wish
 
 US = "deployment"
 WINDOWS_IDLE = 3  # so often a version that may sleep is said to be in use, in the time that it is idle
@@ -90,7 +91,8 @@ class Release(Versions):
     def proceed(self) -> None:
         """The wanted version takes over, else the newest, once it answers and every gate is open.
 
-        By steps where it is to be a canary and something is live to compare it with.
+        By steps where it is to be a canary and something is live to compare it with; the platform's judge is sent
+        to a step that is to be judged as soon as both can be asked.
         """
         if self.rollout and not self.live:
             self.switch(self.rollout.version, f"{self.rollout.against} answers no more")
@@ -102,6 +104,9 @@ class Release(Versions):
         for older in [older for older in self._data["versions"] if self._superseded(older)]:
             self._speak(self._replaced(older, self.live, f"{self.live} went live before it"), older)
             self.stop(older, "retired")
+        if self.rollout:
+            self.rollout, wishes = judging.sent(self.rollout, self._data["model_id"], self._data["versions"])
+            self._wishes.extend(wishes)
 
     def _next(self) -> str:
         wanted = self.version(self._data["wanted"])
@@ -193,6 +198,13 @@ class Release(Versions):
         self.rollout = self.rollout.changed(turn=self.rollout.turn + 1)
         self.remind("step", self.rollout.version, self.rollout.moment, self.rollout.now.minutes * 60)
 
+    def dismiss(self) -> None:
+        """The judge that is under way, if one is, need not go on."""
+        assert self.rollout is not None
+        if self.rollout.judging:
+            self._wishes.append(Wish("stop", {"release": self.rollout.judging}))
+            self.rollout = self.rollout.changed(judging="")
+
     def go_back(self, what: Literal["went-back", "aborted"], reason: str, by: str) -> None:
         """The canary gets no more requests; what was live answers all of them."""
         assert self.rollout is not None
@@ -206,6 +218,7 @@ class Release(Versions):
         assert self.rollout is not None
         one = self.rollout
         self.tell(what, reason, by)
+        self.dismiss()
         known = {name: getattr(one, name) for name in ("number", "version", "against", "began", "step")}
         over = {"what": what, "reason": reason, "by": by, "ended": self.now.isoformat()}
         self._data["rollouts"].append(known | over)

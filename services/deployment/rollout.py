@@ -22,6 +22,9 @@ class Rollout(msgspec.Struct, frozen=True, kw_only=True):
     state stepping: goes on by itself; held: waits for requests; paused: an operator said so. turn: counts the
     moments it set itself, of which only the newest counts. waited: minutes in this step. figures: of this step;
     scores: of the whole rollout, since answers are judged later. began, since: ISO 8601.
+
+    asked: how often the platform's judge was sent. judging: the job that asks now. said: what it said at this step
+    so far; it counts once it is there of both, of the same questions. unjudged: why it is not, for a person.
     """
 
     number: int
@@ -38,6 +41,10 @@ class Rollout(msgspec.Struct, frozen=True, kw_only=True):
     waited: float = 0
     figures: dict[str, Tally] = {}
     scores: dict[str, Tally] = {}
+    asked: int = 0
+    judging: str = ""
+    said: dict[str, Tally] = {}
+    unjudged: str = ""
 
     @property
     def now(self) -> Step:
@@ -69,6 +76,18 @@ class Rollout(msgspec.Struct, frozen=True, kw_only=True):
         """For how many seconds a gateway gathers figures before it says them."""
         return min(LONGEST, max(SHORTEST, self.now.minutes * 60 / WINDOWS))
 
+    @property
+    def judged(self) -> bool:
+        """Whether the platform's judge has told of both at this step, or is not to."""
+        judge = self.canary.judge
+        return judge is None or judge.by != "platform" or {self.against, self.version} <= self.said.keys()
+
+    @property
+    def unjudged_because(self) -> str:
+        """Why this step is not judged yet, for a person."""
+        why = "its judge still asks" if self.judging else self.unjudged or "no judge could ask both engines"
+        return f"its answers were not judged in {self.waited:g} minutes ({why})"
+
     def weights(self) -> dict[str, float]:
         """Shares of the requests; their sum is 1."""
         return {self.against: 1 - self.now.weight, self.version: self.now.weight}
@@ -90,12 +109,22 @@ class Rollout(msgspec.Struct, frozen=True, kw_only=True):
         return self.changed(figures=figures | more)
 
     def heard(self, word: AnswersJudged) -> Rollout:
-        """With judged answers, if they are judged by what the plan names."""
+        """With judged answers, if they are judged by what the plan names, and by whom."""
         judge = self.canary.judge
         if judge is None or judge.metric != word.metric or word.version not in (self.against, self.version):
             return self
-        tally = judged(self.scores.get(word.version, NONE), word.samples, word.mean)
-        return self.changed(scores={**self.scores, word.version: tally})
+        if judge.by == "events":
+            tally = judged(self.scores.get(word.version, NONE), word.samples, word.mean)
+            return self.changed(scores={**self.scores, word.version: tally})
+        if word.mark != self.mark or self.judged:
+            return self
+        told = self.changed(said={**self.said, word.version: judged(NONE, word.samples, word.mean)})
+        return told.changed(scores=told.summed(), judging="", unjudged="") if told.judged else told
+
+    def summed(self) -> dict[str, Tally]:
+        """Scores of the steps before and of this one, of which both were asked the same questions."""
+        known = ((name, self.scores.get(name, NONE), tally) for name, tally in self.said.items())
+        return {name: judged(before, now.samples, now.score) for name, before, now in known}
 
     def tally(self, version: str) -> Tally:
         """All that is known of a version at this step."""
@@ -114,5 +143,6 @@ class Rollout(msgspec.Struct, frozen=True, kw_only=True):
     def stepped(self, now: str, reason: str) -> Rollout:
         """At the next step, with nothing measured yet."""
         return self.changed(
-            step=self.step + 1, since=now, state="stepping", reason=reason, waited=0.0, figures={}
-        )
+            step=self.step + 1, since=now, state="stepping", reason=reason, waited=0.0, figures={},
+            judging="", said={}, unjudged="",
+        )  # fmt: skip

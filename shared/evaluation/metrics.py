@@ -16,6 +16,7 @@ import msgspec
 
 GENERAL = "general"
 UNGROUPED = "main"
+OF_TEXTS = ("exact_match", "contains", "rouge_l")  # told by the text alone: 0 to 1, higher is better
 _WORD = re.compile(r"\w+")
 _PUNCTUATION = re.compile(r"[^\w\s]")
 

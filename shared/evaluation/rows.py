@@ -6,8 +6,8 @@ from pathlib import Path
 
 import msgspec
 
-from services.validation.metrics import Row
 from shared.errors import Reject
+from shared.evaluation.metrics import Row
 from shared.identity import content_digest
 
 SHOWN = 10

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
+from math import ceil
 from typing import Any
 
+from shared.evaluation.metrics import OF_TEXTS
 from shared.experiment.document import Document
-from shared.experiment.faults import Fault
-from shared.experiment.manifest import Canary, Manifest
+from shared.experiment.faults import Fault, nearest, shown, warning
+from shared.experiment.manifest import Canary, Judge, Manifest
 
 KEEP_MINUTES = 10.0
+ROUNDING = 1e-9
 
 
 def filled(deployment: dict[str, Any]) -> dict[str, Any]:
@@ -18,6 +21,9 @@ def filled(deployment: dict[str, Any]) -> dict[str, Any]:
     canary, keep = deployment["canary"], deployment["keep_minutes"]
     if deployment["strategy"] == "canary" and canary is None:
         canary = Canary().model_dump(mode="json")
+    if canary and canary["judge"] and canary["judge"]["by"] is None:
+        by = "platform" if canary["judge"]["metric"] in OF_TEXTS else "events"
+        canary = {**canary, "judge": {**canary["judge"], "by": by}}
     if keep is None:
         keep = 0.0 if deployment["strategy"] == "replace" else KEEP_MINUTES
     return {**deployment, "canary": canary, "keep_minutes": keep}
@@ -30,6 +36,8 @@ def deployment_faults(document: Document, manifest: Manifest) -> Iterator[Fault]
     canary = manifest.deployment.canary
     if canary is None:
         return
+    if canary.judge is not None:
+        yield from _of_the_judge(document, canary.judge)
     for number, (before, after) in enumerate(pairwise(canary.steps), start=1):
         if after.weight <= before.weight:
             yield Fault(
@@ -63,6 +71,29 @@ def _unread(document: Document, manifest: Manifest) -> Iterator[Fault]:
     for key, unread, what, mend in lines:
         if unread and document.get("deployment", key) is not None:
             yield Fault(where=document.where("deployment", key), what=what, mend=mend)
+
+
+def _of_the_judge(document: Document, judge: Judge) -> Iterator[Fault]:
+    """What the platform's own judge cannot measure, and what it would measure too coarsely."""
+    part = ("deployment", "canary", "judge")
+    if judge.by == "platform" and judge.metric not in OF_TEXTS:
+        near = nearest(judge.metric, OF_TEXTS)
+        known = "is measured on weights, and no engine tells it"
+        yield Fault(
+            where=document.where(*part, "metric"),
+            what=f"is {shown(judge.metric)}, which {known if judge.metric == 'loss' else 'no evaluation measures'}",
+            mend=f"did you mean `{near}`?"
+            if near
+            else f"write one of {', '.join(OF_TEXTS)}, or `by: events`",
+        )
+    ours = judge.by != "events" and judge.metric in OF_TEXTS
+    if ours and 0 < judge.samples * judge.max_drop < 1 - ROUNDING:
+        yield warning(
+            where=document.where(*part),
+            what=f"takes a canary back for one wrong answer of {judge.samples}: that is"
+            f" {1 / judge.samples:.2g} of the mean, and max_drop is {judge.max_drop:g}",
+            mend=f"write `samples: {ceil(1 / judge.max_drop)}` or more, or a greater max_drop",
+        )
 
 
 def _unmeasured(document: Document, manifest: Manifest) -> Iterator[Fault]:

@@ -139,11 +139,16 @@ class Step(Part):
 
 
 class Judge(Part):
-    """What `answers-judged` events say of real answers. max_drop: of the mean, against the live version."""
+    """How answers are judged. max_drop: of the mean, against the live version. samples: of each version.
 
-    metric: Text = Field(examples=["metric: helpfulness"])
+    by `platform`: at each step so many questions of the evaluation set are asked of both engines; `events`:
+    `answers-judged` events tell, of people or of another system. Platform, where the metric is one of its own.
+    """
+
+    metric: Text = Field(examples=["metric: contains"])
     max_drop: float = Field(default=0.05, ge=0, allow_inf_nan=False, examples=["max_drop: 0.05"])
     samples: int = Field(default=20, ge=1, le=1_000_000, examples=["samples: 20"])
+    by: Literal["platform", "events"] | None = Field(default=None, examples=["by: platform"])
 
 
 class Canary(Part):
@@ -169,7 +174,7 @@ class Canary(Part):
     max_latency_ratio: float = Field(
         default=1.5, ge=1, le=100, allow_inf_nan=False, examples=["max_latency_ratio: 1.5"]
     )
-    judge: Judge | None = Field(default=None, examples=["judge: {metric: helpfulness, max_drop: 0.05}"])
+    judge: Judge | None = Field(default=None, examples=["judge: {metric: contains, max_drop: 0.05}"])
     patience_minutes: float = Field(
         default=60, gt=0, le=100_000, allow_inf_nan=False, examples=["patience_minutes: 60"]
     )

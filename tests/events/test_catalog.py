@@ -26,7 +26,7 @@ READERS = {"console", "gateway"}
 # Who says events without being an event service.
 SPEAKERS = {
     "the pod", "pod", "people", "operators", "CLI", "other systems", "the cluster's watch", "the evaluation pod",
-    "webhook's front door", "the local Git hook", "the reconciler", "the gateway",
+    "the judging pod", "webhook's front door", "the local Git hook", "the reconciler", "the gateway",
 }  # fmt: skip
 
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import msgspec
 
-from services.validation.metrics import Answer
-from services.validation.pod.rows import EvaluationSet
 from services.validation.pod.run import Run
 from shared import places
 from shared.errors import Reject
+from shared.evaluation.metrics import Answer
+from shared.evaluation.rows import EvaluationSet
 from shared.forge.process import Running, Work, start
 from shared.forge.warm import INSIDE
 from shared.podkit.bases import trainer_environment

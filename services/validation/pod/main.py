@@ -11,27 +11,24 @@ from typing import Any
 import msgspec
 
 from events.evaluation_finished import EvaluationFinished
-from services.validation.metrics import Answer, Scored, by_group, overall, score
 from services.validation.pod.answering import answers
-from services.validation.pod.rows import EvaluationSet, read
 from services.validation.pod.run import Document, Run
 from shared import places
 from shared.errors import KuzniaError
-from shared.experiment.locations import is_location, sha256_of
+from shared.evaluation.metrics import Answer, Scored, by_group, overall, score
+from shared.evaluation.rows import EvaluationSet
 from shared.forge.environment import require
 from shared.forge.models import BaseModel
 from shared.forge.process import Lost, insist
 from shared.podkit import document as documents
-from shared.podkit import repository
 from shared.podkit.bases import base_model, pinned
-from shared.podkit.data import Desk, Wanted
 from shared.podkit.locked import locked
 from shared.podkit.patience import Patience
 from shared.podkit.ports import PodPorts, open_ports
+from shared.podkit.questions import Asked, questions
 from shared.podkit.stopping import PREEMPTED, Preempted, Stopping
 from shared.podkit.voice import Voice
 
-MOST_BYTES = 256 * 1024 * 1024  # of an evaluation set, which is read whole
 LOCK_SECONDS = 30  # an earlier start of the same measurement may still be dying
 
 
@@ -74,10 +71,10 @@ def _measure(document: Document, ports: PodPorts, stopping: Stopping) -> Evaluat
     )
     run.work.mkdir(parents=True, exist_ok=True)
     with locked(run.work / "lock", LOCK_SECONDS):
-        questions = _questions(run)
+        rows = _questions(run)
         stopping.check()
-        found = insist(lambda: answers(run, questions))
-        return _finished(run, questions, found)
+        found = insist(lambda: answers(run, rows))
+        return _finished(run, rows, found)
 
 
 def _base(document: Document, ports: PodPorts) -> BaseModel:
@@ -91,21 +88,14 @@ def _base(document: Document, ports: PodPorts) -> BaseModel:
 
 
 def _questions(run: Run) -> EvaluationSet:
-    folder, cache = run.work / "experiment", run.ports.settings.home / "git"
-    Patience().insist(
-        "fetching the experiment", lambda: repository.checkout(run.document.source, cache, folder)
-    )
-    name = str(run.document.evaluation.get("set", "")).strip()
-    if not is_location(name):
-        return read(folder / name, name)
-    desk = Desk(
-        artifacts=run.ports.artifacts,
-        place=places.of_evaluation(run.document.key),  # of both roles: they answer the same rows
-        folder=run.work / "data",
+    asked = Asked(
+        key=run.document.key,  # of both roles: they answer the same rows
+        source=run.document.source,
+        evaluation=run.document.evaluation,
+        work=run.work,
         check=run.stopping.check,
     )
-    digest = sha256_of(run.document.evaluation.get("sha256")) or ""
-    return read(desk.bring(Wanted(url=name, sha256=digest, most=MOST_BYTES)).path, name)
+    return questions(asked, run.ports)
 
 
 def _finished(run: Run, questions: EvaluationSet, found: list[Answer]) -> EvaluationFinished:

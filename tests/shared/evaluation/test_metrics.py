@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.validation.metrics import Answer, Row, by_group, contains, exact_match, overall, rouge_l, score
+from shared.evaluation.metrics import Answer, Row, by_group, contains, exact_match, overall, rouge_l, score
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from services.validation.pod.rows import parse, read
 from shared.errors import Reject
+from shared.evaluation.rows import parse, read
 
 
 def test_a_list_and_lines_are_the_same() -> None:
