@@ -17,10 +17,11 @@ from events.catalog import PayloadError, UnknownEventError, decode, encode, name
 from events.envelope import Event
 from shared.errors import Conflict, KuzniaError, Reject, Retry
 from shared.identity import event_id
-from shared.record import Dead, Do, Record, Say
+from shared.record import Dead, Do, Record, Say, mark
 from shared.service import Decision, Service, Speech
 
 MAX_CONFLICTS = 20
+MOST_DEATHS = 50  # told in one record; all of them lie among the dead letters
 
 
 class Now(msgspec.Struct, frozen=True):
@@ -100,13 +101,19 @@ def give_up(service: Service, event: Event, cause: str) -> Reaction:
     dead = Dead(event=event.id, cause=cause, at=(yield Now()))
     while True:
         record: Record = yield Load(key)
-        if record.revision == 0 or record.unheard or _is_done(record, event):
-            return None  # the first death is told; and an attempt that was thought lost may have done it all
+        if record.revision == 0 or event.id in record.unheard or _is_done(record, event):
+            return None  # it is told already; and an attempt that was thought lost may have done it all
         try:
-            written: Record = yield Commit(msgspec.structs.replace(record, dead=dead))
+            written: Record = yield Commit(msgspec.structs.replace(record, dead=_with(record, dead)))
         except Conflict:
             continue
         return written
+
+
+def _with(record: Record, death: Dead) -> Dead | None:
+    """The record's mark with one more; what it was dead of before is not forgotten while it is unheard."""
+    unheard = [known for known in record.deaths if known.event in record.unheard]
+    return mark([*unheard, death][:MOST_DEATHS])
 
 
 def _is_done(record: Record, event: Event) -> bool:
@@ -151,8 +158,8 @@ def _decided(
     try:
         return service.decide(record, event, now)
     except Reject:
-        if record.unheard == event.id:
-            yield Commit(msgspec.structs.replace(record, dead=None))
+        if event.id in record.unheard:
+            yield Commit(msgspec.structs.replace(record, dead=record.still_dead(event.id)))
         raise
 
 
@@ -175,7 +182,7 @@ def _applied(service: Service, record: Record, event: Event, decision: Decision,
         data=decision.data,
         inbox=(*record.inbox, event.id),
         outbox=(*record.outbox, *says, *wishes),
-        dead=record.dead if record.unheard not in ("", event.id) else None,
+        dead=record.still_dead(event.id),
         created_at=record.created_at or now,
         updated_at=now,
     )
@@ -227,9 +234,10 @@ def _settle(record: Record, done: Sequence[str], dead: Dead | None = None, *, li
     while True:
         outbox = tuple(intent for intent in record.outbox if intent.id not in done)
         known = None if lives and not record.unheard else record.dead
-        if len(outbox) == len(record.outbox) and (dead or known) == record.dead:
+        told = _with(record, dead) if dead else known
+        if len(outbox) == len(record.outbox) and told == record.dead:
             return record
-        settled = msgspec.structs.replace(record, outbox=outbox, dead=dead or known)
+        settled = msgspec.structs.replace(record, outbox=outbox, dead=told)
         try:
             written: Record = yield Commit(settled)
         except Conflict:

@@ -5,6 +5,7 @@ State, inbox and outbox lie in one record, because only then can one compare-and
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -42,11 +43,23 @@ Intent = Say | Do
 
 
 class Dead(msgspec.Struct, frozen=True, kw_only=True):
-    """Why a record stopped: the event or effect that could not be done, and what was said last."""
+    """Why a record stopped: the event or effect that could not be done, and what was said last.
+
+    also: what was given up after it, oldest first; these have no `also` of their own.
+    """
 
     event: str
     cause: str
     at: datetime
+    also: tuple[Dead, ...] = ()
+
+
+def mark(deaths: Sequence[Dead]) -> Dead | None:
+    """The mark that a record bears for all of these: that of the first, with the others."""
+    if not deaths:
+        return None
+    first, *others = (msgspec.structs.replace(death, also=()) for death in deaths)
+    return msgspec.structs.replace(first, also=tuple(others))
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,6 +90,19 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
         return self.key.split("/", 1)[1]
 
     @property
-    def unheard(self) -> str:
-        """Id of the event that it died of and that is still to be decided (by a redrive), or empty."""
-        return self.dead.event if self.dead and self.dead.event not in self.inbox else ""
+    def deaths(self) -> tuple[Dead, ...]:
+        """All that was given up, oldest first."""
+        return (self.dead, *self.dead.also) if self.dead else ()
+
+    @property
+    def unheard(self) -> tuple[str, ...]:
+        """Ids of the events that it died of and that are still to be decided (by a redrive)."""
+        return tuple(death.event for death in self.deaths if death.event not in self.inbox)
+
+    def died_before(self, event_id: str) -> bool:
+        """Whether an event that it died of is still to be decided, and was given up before this one."""
+        return bool(self.unheard) and self.unheard[0] != event_id
+
+    def still_dead(self, event_id: str = "") -> Dead | None:
+        """Its mark once this event is heard: of the others that are not heard yet."""
+        return mark([d for d in self.deaths if d.event not in (event_id, *self.inbox)])

@@ -36,7 +36,7 @@ def key(event: Event) -> str | None:
 def decide(record: Record, event: Event, now: datetime) -> Decision | None:
     """See the module."""
     payload = decode(event)
-    if isinstance(payload, WorkloadChanged) and record.unheard not in ("", event.id):
+    if isinstance(payload, WorkloadChanged) and record.died_before(event.id):
         raise Retry(
             f"{record.key} is dead: what its pod said may lie among the dead letters; redrive that first"
         )

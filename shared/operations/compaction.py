@@ -48,7 +48,7 @@ class Compaction(msgspec.Struct, frozen=True, kw_only=True):
 def plan(snapshot: Snapshot, services: Mapping[str, Service], before: datetime) -> Compaction:
     """What could go, if all before that moment is to be forgotten."""
     busy = {waiting.event.id for waiting in snapshot.waiting} | {letter.event.id for letter in snapshot.dead}
-    busy |= {record.dead.event for record in snapshot.records if record.dead}
+    busy |= {death.event for record in snapshot.records for death in record.deaths}
     events = {event.id: event for event in snapshot.events}
     gone, kept = _from_log(snapshot, services, _Old(events, busy, before))
     kinds = owners(services)
@@ -70,7 +70,7 @@ def compact(compaction: Compaction, ports: tuple[Operations, Store], note: Note)
     operations.note(note)
     snapshot = operations.snapshot()
     busy = {waiting.event.id for waiting in snapshot.waiting} | {letter.event.id for letter in snapshot.dead}
-    busy |= {record.dead.event for record in snapshot.records if record.dead}
+    busy |= {death.event for record in snapshot.records for death in record.deaths}
     events = {event.id: event for event in snapshot.events}
     for key in compaction.inboxes:
         _shorten(store, key, _Old(events, busy, compaction.before))

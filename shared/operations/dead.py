@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 import msgspec
@@ -14,7 +14,7 @@ from shared.operations.rehearsal import owners
 from shared.ports.bus import Bus
 from shared.ports.operations import Note, Operations
 from shared.ports.store import Store
-from shared.record import Do, Record
+from shared.record import Dead, Do, Record, mark
 from shared.service import Service
 
 
@@ -93,7 +93,7 @@ def discard(ward: Ward, given: Given, note: Note) -> None:
     """
     ward.operations.note(note)
     record = ward.store.load(given.key) if given.key else Record(key="/")
-    dead = None if record.dead and record.dead.event == given.event.id else record.dead
+    dead = mark([death for death in record.deaths if death.event != given.event.id])
     outbox = tuple(intent for intent in record.outbox if not _asked_by(intent, given.event))
     if (dead, outbox) != (record.dead, record.outbox):
         ward.store.commit(msgspec.structs.replace(record, dead=dead, outbox=outbox))
@@ -103,12 +103,18 @@ def discard(ward: Ward, given: Given, note: Note) -> None:
 def _marked(ward: Ward) -> list[Given]:
     """Dead records, also those whose letter is none any more."""
     found = []
+    for service, death in _deaths(ward):
+        event = ward.bus.event(death.event)
+        if event is not None:
+            found.append(_given(ward, event, service, (death.cause, 0, death.at)))
+    return [msgspec.structs.replace(given, letter=False) for given in found]
+
+
+def _deaths(ward: Ward) -> Iterator[tuple[str, Dead]]:
     for kind, service in owners(ward.services).items():
         for record in every_record(ward.store, kind):
-            event = ward.bus.event(record.dead.event) if record.dead else None
-            if event is not None and record.dead is not None:
-                found.append(_given(ward, event, service.name, (record.dead.cause, 0, record.dead.at)))
-    return [msgspec.structs.replace(given, letter=False) for given in found]
+            for death in record.deaths:
+                yield service.name, death
 
 
 def _given(ward: Ward, event: Event, service: str, end: tuple[str, int, datetime]) -> Given:

@@ -491,3 +491,29 @@ class TestDead:
         assert toy.record.data["heard"] == ["one", "two"]
         assert toy.record.dead is not None
         assert toy.record.dead.event == "e-three"
+
+    def test_what_is_given_up_later_hides_nothing(self, toy: Toy):
+        toy.hear(heard("zero"))
+        for name in ("one", "two"):
+            toy.run(give_up(TOY, heard(name), f"no room for {name}"))
+        assert [(death.event, death.cause) for death in toy.record.deaths] == [
+            ("e-one", "no room for one"),
+            ("e-two", "no room for two"),
+        ]
+        assert [toy.record.died_before(event) for event in ("e-one", "e-two", "e-new")] == [False, True, True]
+
+    def test_it_lives_once_all_of_them_are_heard(self, toy: Toy):
+        toy.hear(heard("zero"))
+        for name in ("one", "two"):
+            toy.run(give_up(TOY, heard(name), "no room"))
+        toy.hear(heard("three"))
+        toy.hear(heard("one"))
+        assert toy.record.unheard == ("e-two",)
+        toy.hear(heard("two"))
+        assert toy.record.dead is None
+
+    def test_given_up_twice_it_is_told_once(self, toy: Toy):
+        toy.hear(heard("zero"))
+        toy.run(give_up(TOY, heard("one"), "first"))
+        assert toy.run(give_up(TOY, heard("one"), "second")) is None
+        assert [death.cause for death in toy.record.deaths] == ["first"]

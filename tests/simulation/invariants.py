@@ -84,7 +84,7 @@ class Checks:
             raise Violation(f"I2: {new.key} went from revision {old.revision} to {new.revision}")
         if not set(old.inbox) <= set(new.inbox):
             raise Violation(f"I2: {new.key} forgot what it had heard")
-        if old.unheard and new.dead is None and new.inbox != old.inbox and old.unheard not in new.inbox:
+        if new.inbox != old.inbox and not set(old.unheard) <= {*new.unheard, *new.inbox}:
             raise Violation(f"death: {new.key} lives again, and what it died of was not heard")
         self._intents.update(intent.id for intent in new.outbox)
         if new.kind == "models":

@@ -123,7 +123,9 @@ MUTANTS: tuple[Mutant, ...] = (
     mutant("conflict is success", "somebody was faster, and the event is forgotten", (
         f"{REACTION}:_decide_once", "continue", "return record")),
     mutant("death forgotten", "any later event makes a dead record live", (
-        f"{REACTION}:_applied", 'record.dead if record.unheard not in ("", event.id) else None', "None")),
+        f"{REACTION}:_applied", "record.still_dead(event.id)", "None")),
+    mutant("death overwritten", "what is given up later hides what was given up before", (
+        f"{REACTION}:_with", "*unheard, death", "death")),
     mutant("dead for ever", "a redrive that is done leaves the record dead", (
         f"{REACTION}:_settle", "None if lives and not record.unheard else record.dead", "record.dead")),
     mutant("death of the heard", "giving up does not look whether another attempt made it", (
