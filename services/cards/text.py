@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -24,13 +23,15 @@ _BREAKS = re.compile("\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 _LINK = re.compile(r"https?://[A-Za-z0-9][^\s<>\\`|\"'{}^]*")
 _MAIL = re.compile(r"[A-Za-z0-9.+-]+(?:_[A-Za-z0-9.+-]+)*@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
 _PLAIN_CODE = re.compile(r"[^`|\\\n]*[^`|\\\n\s][^`|\\\n]*")
-_FORGED = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f\u061c")
+_HIDDEN = re.compile(  # controls but for breaks and tabs, half characters, marks that reorder
+    "[\0-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"
+)
 
 
 def cleaned(value: Any) -> Any:
     """The same tree, its texts without control characters, half characters and marks that reorder text."""
     if isinstance(value, str):
-        return "".join(_visible(character) for character in _BREAKS.sub("\n", value))
+        return _HIDDEN.sub("\N{REPLACEMENT CHARACTER}", _BREAKS.sub("\n", value))
     if isinstance(value, Mapping):
         return {cleaned(str(name)): cleaned(inner) for name, inner in value.items()}
     if isinstance(value, (list, tuple)):
@@ -158,10 +159,3 @@ def _escaped(paragraph: str) -> Markup:
 
 def _backslash(found: re.Match[str]) -> str:
     return f"\\{found[0]}"
-
-
-def _visible(character: str) -> str:
-    if character in "\n\t":
-        return character
-    hidden = character in _FORGED or unicodedata.category(character) in {"Cc", "Cs"}
-    return "\N{REPLACEMENT CHARACTER}" if hidden else character

@@ -45,20 +45,21 @@ def planted(planting: Mutant) -> Iterator[None]:
 @contextmanager
 def _patched(where: str, patches: list[Patch]) -> Iterator[None]:
     """Changes the function's code in place, so that whoever holds the function has the bug."""
-    function = _find(where)
-    source = textwrap.dedent(inspect.getsource(function))
+    found = function(where)
+    source = textwrap.dedent(inspect.getsource(found))
     for patch in patches:
         if source.count(patch.old) != 1:
             raise ValueError(f"{where} has {source.count(patch.old)} times {patch.old!r}; mend the mutant")
         source = source.replace(patch.old, patch.new)
-    before, function.__code__ = function.__code__, _compiled(function, source)
+    before, found.__code__ = found.__code__, _compiled(found, source)
     try:
         yield
     finally:
-        function.__code__ = before
+        found.__code__ = before
 
 
-def _find(where: str) -> FunctionType:
+def function(where: str) -> FunctionType:
+    """What `module:function` or `module:Class.method` names."""
     module, _, path = where.partition(":")
     found: object = import_module(module)
     for name in path.split("."):

@@ -21,11 +21,12 @@ from tests.services.gateway.world import DictStore
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
 )
 
 
-@given(st.dictionaries(st.text(), json_values), st.text(min_size=1), st.booleans() | st.none())
+@given(st.dictionaries(st.text(), json_values, max_size=4), st.text(min_size=1), st.booleans() | st.none())
 def test_the_peek_finds_the_two_fields_whatever_stands_around_them(
     around: dict[str, Any], model: str, stream: Any
 ):

@@ -89,7 +89,7 @@ BAD_TEXTS = [
     ),
     ("config.yaml", 'a: "\\ud800"', "config.yaml:1 a: holds characters that are no text"),
     ("config.yaml", "a: " + "[" * 50 + "]" * 50, "is nested too deeply or too large"),
-    ("config.yaml", "[" * 5000, "config.yaml: is not valid YAML: it is nested too deeply"),
+    ("config.yaml", "[" * 1500, "config.yaml: is not valid YAML: it is nested too deeply"),
     ("config.yaml", "a: \x07", "config.yaml: is not valid YAML: special characters are not allowed"),
     ("model.yaml", "a: b: c", "model.yaml:1: is not valid YAML: mapping values are not allowed here"),
     ("dataset_info.json", "{", r"dataset_info.json:1: is not valid JSON"),

@@ -244,7 +244,7 @@ class TestProcesses:
             "import sys\nfrom pathlib import Path\nfrom shared.local.store import open_database\n"
             "sys.stdin.readline(); open_database(Path(sys.argv[1])).close()"
         )
-        for home in range(4):
+        for home in range(2):
             command = [sys.executable, "-c", script, str(tmp_path / str(home) / "kuznia.db")]
             children = [
                 subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
