@@ -29,7 +29,14 @@ CUSTOM = {
     "monitoring.coreos.com/v1/PodMonitor": "podmonitor_v1",
     "monitoring.googleapis.com/v1/PodMonitoring": "podmonitoring_v1",
 }
-UNKNOWN = frozenset({"monitoring.coreos.com/v1/ServiceMonitor"})  # no schema of it is here
+# No schema of these is here.
+UNKNOWN = frozenset(
+    {
+        "monitoring.coreos.com/v1/ServiceMonitor",
+        "networking.gke.io/v1/GCPBackendPolicy",
+        "networking.gke.io/v1/HealthCheckPolicy",
+    }
+)
 NEEDS = "kubernetes-validate and jsonschema: make env"
 RECOMMENDED = ("name", "instance", "component", "part-of", "managed-by")
 Document = Mapping[str, Any]

@@ -28,6 +28,9 @@ _HINTS: Mapping[int, str] = {
     404: "is its namespace or its custom resource there? charts/kuznia and docs/deploy-gke.md make them",
     429: "the API server is busy",
 }
+_DENIED = "denied the request"  # as admission webhooks and policies have it told
+_STRICT = "unknown field"
+_OLD = "what defines this kind in the cluster is older than what is asked of it: docs/deploy-gke.md names versions"
 _REFUSED = frozenset({400, 405, 406, 413, 415, 422})
 _UNDONE = frozenset({401, 403, 404, 429, 503})  # answered before anything was done
 
@@ -74,6 +77,10 @@ class Gone(Retry):
     """What a watch wanted to go on from is forgotten: list again."""
 
 
+class Absent(Retry):
+    """What was asked for lies nowhere: of a list, the cluster does not know the kind."""
+
+
 class Listed(msgspec.Struct, frozen=True):
     """revision: from which a watch goes on."""
 
@@ -82,7 +89,10 @@ class Listed(msgspec.Struct, frozen=True):
 
 
 class Api(Protocol):
-    """All raise Retry (not now), Reject (never), Unknown (a write whose answer never came)."""
+    """All raise Retry (not now), Reject (never), Unknown (a write whose answer never came).
+
+    A list raises Absent where the cluster does not know the kind.
+    """
 
     def apply(self, manifest: Object) -> Object: ...
     def create(self, manifest: Object) -> Object: ...
@@ -226,8 +236,10 @@ def _refuse(what: str, answer: Response, *, unanswered: type[Retry | Unknown]) -
     if code == 410:
         raise Gone(text)
     if code in _REFUSED:
+        raise Reject(text + (f" ({_OLD})" if _STRICT in told else ""))
+    if code == 403 and _DENIED in told:  # a policy's verdict of the object, not of our account
         raise Reject(text)
     hint = f" ({_HINTS[code]})" if code in _HINTS and "quota" not in told else ""
     if code in _UNDONE:
-        raise Retry(text + hint, after=answer.after)
+        raise (Absent if code == 404 else Retry)(text + hint, after=answer.after)
     raise unanswered(text)

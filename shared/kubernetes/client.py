@@ -64,6 +64,8 @@ class ClientTransport:
                 return
             with self._held(answer.response):
                 yield from _lines(answer.response)
+        except json.JSONDecodeError as error:  # a proxy's own words, or the half of a line
+            raise Unreached(f"the watch says what is no JSON: {error}", sent=True) from error
         except (urllib3.exceptions.HTTPError, ApiException, OSError) as error:
             raise _unreached(error) from error
 

@@ -18,7 +18,9 @@ RELEASES = ("plain", "helm", "gitops")
 _FLAGS: Mapping[str, bool] = {"0": False, "false": False, "no": False, "1": True, "true": True, "yes": True}
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _IMAGE = re.compile(r"[a-z0-9][a-z0-9._/:@-]*", re.IGNORECASE)
-_OURS = re.compile(r"KUZNIA_(?!K8S_|HOME$|HOST$|PORT$|GATEWAY_PORT$|CLUSTER$|SERVICES$|SECRET)")
+_OURS = re.compile(r"KUZNIA_(?!K8S_|HOME$|HOST$|PORT$|GATEWAY_PORT$|CLUSTER$|SERVICES$)")
+# Whoever may look at a pod reads its variables: what is a secret comes from a Secret, or not at all.
+_SECRET = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL|API_?KEY|PRIVATE_?KEY")
 _PASSED = frozenset(
     {
         "GOOGLE_CLOUD_PROJECT",
@@ -44,7 +46,8 @@ class KubernetesSettings(msgspec.Struct, frozen=True, kw_only=True):
     address: where a server is spoken to: its Service's name (`service`), or the address of its pod (`pod`).
     priority_class: pattern, in which `{priority}` stands for that of the run (low, normal, high).
     hf_secret: Secret of the tenant's namespace whose key `token` opens the model hub. network_policy: whether
-    jobs get one; egress: networks (CIDR, with commas) that they may ask by HTTPS besides the public ones.
+    jobs get one; egress: networks (CIDR, with commas) that they may ask by HTTPS besides the public ones, such as
+    the control plane's, to which Argo's own container in a pod speaks.
     executor_account: service account of Argo's own container in a pod.
     environment: variables that pods get besides their own.
     """
@@ -206,7 +209,8 @@ def _missing(settings: KubernetesSettings) -> list[str]:
 
 
 def _passed_on(environ: Mapping[str, str]) -> dict[str, str]:
-    return {name: environ[name] for name in sorted(environ) if name in _PASSED or _OURS.match(name)}
+    named = (name for name in sorted(environ) if name in _PASSED or _OURS.match(name))
+    return {name: environ[name] for name in named if not _SECRET.search(name)}
 
 
 def _variable(name: str) -> str:

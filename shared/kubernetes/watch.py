@@ -12,13 +12,14 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from shared.errors import KuzniaError
-from shared.kubernetes.api import Api, Gone, Object
-from shared.kubernetes.kinds import CONFIG_MAP, DEPLOYMENT, JOB, POD, WORKFLOW, Kind
+from shared.kubernetes.api import Absent, Api, Gone, Object
+from shared.kubernetes.kinds import CONFIG_MAP, DEPLOYMENT, JOB, JOB_SET, POD, WORKFLOW, Kind
 from shared.kubernetes.ledger import OPEN, STATE, WORKLOAD
 from shared.kubernetes.settings import KubernetesSettings
 
 _LOG = logging.getLogger(__name__)
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
+_ABSENT_PAUSE = 300.0  # until a cluster is asked again for a kind that it does not know
 _RESYNC_SECONDS = 60.0
 _EXPIRE_SECONDS = 3600.0
 
@@ -66,12 +67,24 @@ class Agenda:
             return None
 
 
-class Heard(msgspec.Struct, frozen=True):
-    """What is listened to."""
+class Heard(msgspec.Struct, frozen=True, kw_only=True):
+    """What is listened to. optional: a cluster need not know the kind."""
 
     kind: Kind
-    labels: str
+    labels: str = WORKLOAD
     namespace: str = ""
+    optional: bool = False
+
+
+def pause_after(heard: Heard, error: KuzniaError, before: float) -> float:
+    """Seconds until it is listened to again. before: how long the pause before this one was."""
+    if heard.optional and isinstance(error, Absent):
+        return _ABSENT_PAUSE
+    if isinstance(
+        error, Gone
+    ):  # a list closes the gap; a server that says so each time is not asked all the time
+        return _FIRST_PAUSE
+    return min(before * 2, _LONGEST_PAUSE)
 
 
 class Watch:
@@ -126,10 +139,11 @@ class Watch:
             thread.join()
 
     def _heard(self) -> Sequence[Heard]:
-        # Not JobSets, which a cluster need not have: their pods tell, and each is looked at now and then.
-        main = WORKFLOW if self._settings.orchestrator == "argo" else JOB
-        own = Heard(CONFIG_MAP, f"{STATE}={OPEN}", self._settings.platform_namespace)
-        return [own, *(Heard(kind, WORKLOAD) for kind in (POD, DEPLOYMENT, main))]
+        own = Heard(kind=CONFIG_MAP, labels=f"{STATE}={OPEN}", namespace=self._settings.platform_namespace)
+        always = [own, Heard(kind=POD), Heard(kind=DEPLOYMENT)]
+        if self._settings.orchestrator == "argo":
+            return [*always, Heard(kind=WORKFLOW)]
+        return [*always, Heard(kind=JOB), Heard(kind=JOB_SET, optional=True)]
 
     def _run(self) -> None:
         looked = expired = -math.inf
@@ -175,18 +189,19 @@ class Watch:
             self._agenda.add(name, pause)
 
     def _listen(self, heard: Heard) -> None:
-        pause, what = _FIRST_PAUSE, heard.kind.plural
+        """Until it is closed. What fails again and again is tried after longer pauses, each time anew."""
+        pause = _FIRST_PAUSE / 2
         while not self._closing.is_set():
+            began = time.monotonic()
             try:
                 self._hear(heard)
-            except Gone:
-                _LOG.info("watch of %s: it has a gap; listing again", what)
-                pause = _FIRST_PAUSE
             except KuzniaError as error:
+                heard_for = time.monotonic() - began
+                pause = pause_after(heard, error, _FIRST_PAUSE / 2 if heard_for > _LONGEST_PAUSE else pause)
                 if not self._closing.is_set():
-                    _LOG.warning("watch of %s: %s; trying again", what, error)
+                    level = logging.INFO if isinstance(error, Gone | Absent) else logging.WARNING
+                    _LOG.log(level, "watch of %s: %s; again in %g s", heard.kind.plural, error, pause)
                 self._closing.wait(pause)
-                pause = min(pause * 2, _LONGEST_PAUSE)
 
     def _hear(self, heard: Heard) -> None:
         """List, then watch on and on; returns only when closing. Raises what the API raises."""

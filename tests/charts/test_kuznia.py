@@ -183,6 +183,7 @@ class TestSettings:
             "https://git.example.com/acme/deploy.git",
         )
         assert chosen.priority_class == "kuznia-{priority}"
+        assert chosen.networks == ["172.20.0.0/28"]
         other = kubernetes.from_environment(variables(chart.documents("apart.yaml")))
         assert (other.spot, other.accelerator, other.releases) == (True, "nvidia-l4", "helm")
         pushed = google.from_environment(variables(chart.documents("push.yaml")))
@@ -313,6 +314,38 @@ class TestDoors:
             for rule in route["spec"]["rules"]
         }
         assert found == {"/": "gateway", "/webhooks": "kuznia", "/events": "kuznia"}
+
+    def test_names_are_asked_of_whoever_the_cluster_has(self, chart: Chart):
+        """kube-dns, NodeLocal DNSCache, and Cloud DNS, which answers at the metadata server's address."""
+        asked = 0
+        for policy in (d for d in chart.documents("apart.yaml") if d["kind"] == "NetworkPolicy"):
+            for rule in policy["spec"].get("egress", []):
+                if {"port": 53, "protocol": "UDP"} in rule["ports"]:
+                    asked += 1
+                    blocks = {peer["ipBlock"]["cidr"] for peer in rule["to"] if "ipBlock" in peer}
+                    assert blocks == {"169.254.20.10/32", "169.254.169.254/32"}
+        assert asked >= 5, "the platform's, and two of each tenant"
+
+    def test_google_asks_each_for_its_health(self, chart: Chart):
+        documents = chart.documents("routes.yaml")
+        checks = {
+            d["spec"]["targetRef"]["name"]: d["spec"] for d in documents if d["kind"] == "HealthCheckPolicy"
+        }
+        backends = {
+            reference["name"]
+            for document in documents
+            if document["kind"] == "HTTPRoute"
+            for rule in document["spec"]["rules"]
+            for reference in rule["backendRefs"]
+        }
+        assert checks.keys() == backends == {"gateway", "kuznia"}
+        assert checks["gateway"]["default"]["config"]["httpHealthCheck"] == {"requestPath": "/readyz"}
+        limits = [d["spec"]["default"]["timeoutSec"] for d in documents if d["kind"] == "GCPBackendPolicy"]
+        assert limits == [600, 600]
+        values = merged(chart.said("push.yaml"), {"ingress": {"enabled": False}})
+        values = merged(values, {"httpRoute": chart.said("routes.yaml")["httpRoute"]})
+        pushed = [d for d in chart.documents(values) if d["kind"] == "HealthCheckPolicy"]
+        assert {d["spec"]["targetRef"]["name"] for d in pushed} > {"gateway", "kuznia", "training"}
 
     def test_workers_are_called_by_nobody(self, chart: Chart):
         for policy in (

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from shared.forge.serving import READY_PATHS
+from shared.kubernetes.manifests.network import PRIVATE
 from tests import kubernetes_checks as checks
 from tests.charts.llama_factory_api import (
     ADAPTER,
@@ -99,7 +100,17 @@ class TestPods:
         assert bucket["bucketName"] == "my-bucket"
         assert "only-dir=runs/r-0123456789abcdef/final" in bucket["mountOptions"]
         assert volumes["base"]["persistentVolumeClaim"] == {"claimName": "base-models", "readOnly": True}
-        assert deployment["spec"]["template"]["metadata"]["annotations"]["gke-gcsfuse/volumes"] == "true"
+        options = dict(word.partition("=")[::2] for word in bucket["mountOptions"].split(","))
+        assert (options["uid"], options["gid"]) == ("10001", "10001"), "else they are root's"
+        assert bucket["fileCacheCapacity"] == "50Gi", "else parallel downloads are refused"
+        notes = deployment["spec"]["template"]["metadata"]["annotations"]
+        assert notes["gke-gcsfuse/volumes"] == "true"
+        assert notes["gke-gcsfuse/ephemeral-storage-limit"] == "0", (
+            "else the cache is more than 5 GiB, and evicts"
+        )
+        own = merged(chart.said("mounted.yaml"), {"podAnnotations": {"gke-gcsfuse/cpu-limit": "2"}})
+        notes = chart.one(own, "Deployment")["spec"]["template"]["metadata"]["annotations"]
+        assert notes["gke-gcsfuse/cpu-limit"] == "2"
         told = json.loads(chart.one("mounted.yaml", "ConfigMap")["data"]["fetch.json"])
         assert [(part["url"], part["folder"]) for part in told["parts"]] == [
             ("file:///mnt/base", ""),
@@ -266,6 +277,27 @@ class TestAround:
         assert ports(MODEL) == {53, 80, 443, 987, 988}
         assert ports("follow.yaml") >= {8500}
 
+    def test_private_networks_are_the_same_as_for_trainings(self, chart: Chart):
+        policy = next(d for d in chart.documents(MODEL) if d["kind"] == "NetworkPolicy")
+        blocks = [
+            peer["ipBlock"] for rule in policy["spec"]["egress"] for peer in rule["to"] if "ipBlock" in peer
+        ]
+        (kept,) = [block["except"] for block in blocks if "except" in block]
+        assert sorted(kept) == sorted(PRIVATE)
+
+    def test_google_s_gateway_is_told_where_to_ask(self, chart: Chart):
+        (rule,) = chart.one("follow.yaml", "HTTPRoute")["spec"]["rules"]
+        assert "timeouts" not in rule, "Google's has a policy for it"
+        name = rule["backendRefs"][0]["name"]
+        health = chart.one("follow.yaml", "HealthCheckPolicy")["spec"]
+        assert health["targetRef"]["name"] == name
+        assert health["default"]["config"]["httpHealthCheck"]["requestPath"] == "/health"
+        backend = chart.one("follow.yaml", "GCPBackendPolicy")["spec"]
+        assert (backend["targetRef"]["name"], backend["default"]["timeoutSec"]) == (name, 600)
+        plain = merged(chart.said("follow.yaml"), {"httpRoute": {"google": {"enabled": False}}})
+        assert "HealthCheckPolicy" not in chart.kinds(plain)
+        assert chart.one(plain, "HTTPRoute")["spec"]["rules"][0]["timeouts"] == {"request": "600s"}
+
     def test_the_route_leads_to_what_clients_ask_only(self, chart: Chart):
         (rule,) = chart.one("follow.yaml", "HTTPRoute")["spec"]["rules"]
         paths = [match["path"]["value"] for match in rule["matches"]]
@@ -284,6 +316,12 @@ class TestAround:
             if document["kind"] != "Pod":
                 assert document["metadata"]["labels"]["kuznia.dev/model"] == "other"
                 assert document["metadata"]["labels"]["team"] == "x"
+
+    def test_a_pod_s_own_label_goes_before_all(self, chart: Chart):
+        values = merged(MODEL, {"commonLabels": {"team": "x"}, "podLabels": {"team": "y"}})
+        deployment = chart.one(values, "Deployment")
+        assert deployment["metadata"]["labels"]["team"] == "x"
+        assert deployment["spec"]["template"]["metadata"]["labels"]["team"] == "y"
 
 
 def test_a_service_monitor_has_the_shape_of_a_pod_monitor(chart: Chart):

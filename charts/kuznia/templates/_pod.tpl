@@ -23,6 +23,9 @@ KUZNIA_K8S_PRIORITY_CLASS: {{ . | quote }}
 {{- with $values.training.hubSecret }}
 KUZNIA_K8S_HF_SECRET: {{ . }}
 {{- end }}
+{{- with $values.training.egress }}
+KUZNIA_K8S_EGRESS: {{ join "," . | quote }}
+{{- end }}
 {{- with $values.imagePullSecrets }}
 KUZNIA_K8S_IMAGE_PULL_SECRET: {{ (first .).name }}
 {{- end }}

@@ -156,9 +156,14 @@ httpGet:
 {{- end -}}
 {{- end -}}
 
+{{- /* What answers who asks often: LLaMA-Factory has nothing for it. */ -}}
+{{- define "llama-factory-api.healthPath" -}}
+{{- ternary "/health" "/docs" (eq .Values.engine "vllm") -}}
+{{- end -}}
+
 {{- define "llama-factory-api.probes" -}}
 {{- $probes := .Values.probes -}}
-{{- $path := ternary "/health" "/docs" (eq .Values.engine "vllm") -}}
+{{- $path := include "llama-factory-api.healthPath" . -}}
 startupProbe:
   {{- include "llama-factory-api.asksModels" . | nindent 2 }}
   periodSeconds: {{ $probes.periodSeconds }}

@@ -82,6 +82,11 @@ def selector(workload: Workload) -> dict[str, str]:
     return {WORKLOAD: workload.name}
 
 
+def of_jobs(tenant: str) -> dict[str, str]:
+    """What selects all pods of a tenant's jobs, whatever they are called: the policy of the network is theirs."""
+    return {RECOMMENDED + "part-of": "kuznia", RECOMMENDED + "managed-by": "kuznia", TENANT: tenant}
+
+
 def image_of(workload: Workload, settings: KubernetesSettings) -> str:
     """What it runs in."""
     return settings.engine_image if workload.kind == "server" else settings.trainer_image

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from shared.kubernetes.manifests.labels import RECOMMENDED, TENANT, Object, tenant_of
+from shared.kubernetes.manifests.labels import RECOMMENDED, TENANT, Object, of_jobs, tenant_of
 from shared.kubernetes.settings import KubernetesSettings
 from shared.ports.cluster import Workload
 
 NAME = "kuznia-jobs"
-_PRIVATE = ["10.0.0.0/8", "100.64.0.0/10", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16"]
+# What GKE gives to pods, nodes and control planes, private or not.
+PRIVATE = [
+    "10.0.0.0/8",
+    "100.64.0.0/10",
+    "169.254.0.0/16",
+    "172.16.0.0/12",
+    "192.168.0.0/16",
+    "240.0.0.0/4",
+]
 # The metadata server, by which a pod gets its cloud identity: GKE's, and of its data plane.
 _IDENTITY = (80, 987, 988)
 
@@ -24,7 +32,7 @@ def policies(workload: Workload, settings: KubernetesSettings) -> list[Object]:
         "part-of": "kuznia",
         "managed-by": "kuznia",
     }
-    mine = {RECOMMENDED + "part-of": "kuznia", RECOMMENDED + "managed-by": "kuznia", TENANT: tenant}
+    mine = of_jobs(tenant)
     return [
         {
             "apiVersion": "networking.k8s.io/v1",
@@ -46,7 +54,7 @@ def policies(workload: Workload, settings: KubernetesSettings) -> list[Object]:
 
 def _egress(mine: dict[str, str], settings: KubernetesSettings) -> list[Object]:
     system = {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}}
-    outside: list[Object] = [{"ipBlock": {"cidr": "0.0.0.0/0", "except": _PRIVATE}}]
+    outside: list[Object] = [{"ipBlock": {"cidr": "0.0.0.0/0", "except": PRIVATE}}]
     outside += [{"ipBlock": {"cidr": network}} for network in settings.networks]
     return [
         {"to": [{"podSelector": {"matchLabels": mine}}]},

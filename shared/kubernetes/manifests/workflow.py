@@ -77,6 +77,8 @@ def _jobset_step(workload: Workload, settings: KubernetesSettings) -> Object:
     pod["metadata"]["annotations"][DOCUMENT] = _inert(pod["metadata"]["annotations"][DOCUMENT])
     return {
         "name": STEP,
+        # Not the workload's, as it is none of its pods; but it has to reach the API server.
+        "metadata": {"labels": labels.of_jobs(labels.tenant_of(workload))},
         "serviceAccountName": settings.executor_account,  # its right is to make JobSets, and no more
         "resource": {
             "action": "create",

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from shared.errors import Conflict, KuzniaError, Reject, Retry, Unknown
-from shared.kubernetes.api import Call, Gone, Response, RestApi
+from shared.kubernetes.api import Absent, Call, Gone, Response, RestApi
 from shared.kubernetes.fake.cluster import FakeCluster
 from shared.kubernetes.fake.faults import PlannedFaults
 from shared.kubernetes.fake.service import FakeService
@@ -141,6 +141,41 @@ def test_how_long_to_wait_and_how_to_mend(world: World):
         world.api.create(elsewhere)
 
 
+class Answering:
+    """A transport with one answer to all."""
+
+    def __init__(self, code: int, message: str) -> None:
+        self.answer = Response(code=code, body={"message": message})
+
+    def send(self, call: Call) -> Response:
+        return self.answer
+
+    def stream(self, call: Call) -> Iterator[Response]:
+        yield self.answer
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_policy_s_verdict_is_final_and_a_missing_right_is_not():
+    denied = 'admission webhook "policy.example.com" denied the request: images come from our registry'
+    with pytest.raises(Reject, match="images come from our registry"):
+        RestApi(Answering(403, denied)).create(manifest())
+    with pytest.raises(Retry, match="grants the role"):
+        RestApi(Answering(403, 'configmaps is forbidden: User "x" cannot create')).create(manifest())
+
+
+def test_a_definition_that_is_too_old_says_so():
+    told = 'strict decoding error: unknown field "spec.failurePolicy.rules[0].onJobFailureMessagePatterns"'
+    with pytest.raises(Reject, match=r"onJobFailureMessagePatterns.*is older than what is asked of it"):
+        RestApi(Answering(400, told)).create(manifest())
+
+
+def test_a_kind_that_the_cluster_does_not_know():
+    with pytest.raises(Absent):
+        RestApi(Answering(404, "the server could not find the requested resource")).list(CONFIG_MAP)
+
+
 def test_logs(world: World):
     pod = {
         "apiVersion": "v1",
@@ -228,6 +263,17 @@ class TestClient:
         while not ended.wait(0.05):
             api.close()
         thread.join()
+        service.close()
+
+    def test_a_watch_that_says_no_json(self, client: Any, monkeypatch: pytest.MonkeyPatch):
+        service = FakeService()
+        service.start()
+        api = client.open_api(KubernetesSettings(url=service.url))
+        api.create(manifest())
+        monkeypatch.setattr("shared.kubernetes.fake.http._encode", lambda _word: b"<html>")
+        with pytest.raises(Retry, match="no JSON"):
+            list(api.watch(CONFIG_MAP, "0", "", 60))
+        api.close()
         service.close()
 
     def test_a_watch_that_is_dropped(self, client: Any):

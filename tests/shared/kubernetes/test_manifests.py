@@ -363,6 +363,9 @@ class TestJobSet:
         assert manifest["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "gpus"
 
 
+HTTPS = [{"protocol": "TCP", "port": 443}]
+
+
 class TestWorkflow:
     workload = training(**GPU)
     manifest = main(workload, orchestrator="argo")
@@ -405,6 +408,16 @@ class TestWorkflow:
     def test_only_argo_s_own_container_speaks_to_the_cluster(self):
         assert self.manifest["spec"]["automountServiceAccountToken"] is False
         assert self.manifest["spec"]["executor"] == {"serviceAccountName": "executor"}
+
+    def test_the_step_of_several_nodes_is_let_to_the_api_server_and_is_no_pod_of_the_workload(self):
+        workload = training(**GPU | {"nodes": 2})
+        made = manifests(workload, settings(orchestrator="argo", egress="172.20.0.0/28"))
+        (step,) = made[0]["spec"]["templates"]
+        chosen = made[1]["spec"]["podSelector"]["matchLabels"]
+        assert chosen.items() <= step["metadata"]["labels"].items()
+        assert "kuznia.dev/workload" not in step["metadata"]["labels"]
+        outside = [rule["to"] for rule in made[1]["spec"]["egress"] if rule.get("ports") == HTTPS]
+        assert {"ipBlock": {"cidr": "172.20.0.0/28"}} in outside[0]
 
     def test_several_nodes_are_a_jobset_that_it_makes_and_watches(self):
         workload = training(**GPU | {"nodes": 2})

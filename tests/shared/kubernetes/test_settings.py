@@ -30,6 +30,9 @@ def test_pods_get_what_is_not_of_this_machine():
         "KUZNIA_K8S_SPOT": "1",
         "KUZNIA_CLUSTER": "kubernetes",
         "PATH": "/bin",
+        "KUZNIA_TOKEN": "of a person's shell",
+        "KUZNIA_SECRET_X": "x",
+        "KUZNIA_FORGE_PASSWORD": "x",
     }
     settings = from_environment({**IMAGES, **told})
     assert settings.environment == {"KUZNIA_PROFILE": "gcp", "GOOGLE_CLOUD_PROJECT": "p"}

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
 
 from shared.errors import Retry
-from shared.kubernetes.api import RestApi
+from shared.kubernetes.api import Absent, Gone, RestApi
 from shared.kubernetes.fake.cluster import FakeCluster
 from shared.kubernetes.fake.faults import PlannedFaults
 from shared.kubernetes.fake.transport import MemoryTransport
+from shared.kubernetes.kinds import JOB_SET, KINDS, POD, Kind
 from shared.kubernetes.settings import KubernetesSettings
-from shared.kubernetes.watch import Agenda, Watch
+from shared.kubernetes.watch import Agenda, Watch, pause_after
+from shared.kubernetes.watch import Heard as Listened
 from shared.local.clock import SystemClock
 
 PATIENCE = 20.0
@@ -63,8 +65,8 @@ class TestAgenda:
 class Heard:
     """A watch over pods in memory; `tended` counts looks."""
 
-    def __init__(self) -> None:
-        self.fake = FakeCluster(SystemClock().now)
+    def __init__(self, kinds: Sequence[Kind] = KINDS) -> None:
+        self.fake = FakeCluster(SystemClock().now, kinds=kinds)
         self.faults = self.fake.server.faults = PlannedFaults()
         self.fake.namespace("kuznia")
         self.tended: dict[str, int] = {}
@@ -90,6 +92,11 @@ class Heard:
             raise Retry("not now")
         return None
 
+    def jobset(self, name: str) -> None:
+        metadata = {"name": name, "namespace": "default", "labels": {"kuznia.dev/workload": name}}
+        body = {"apiVersion": JOB_SET.api_version, "kind": "JobSet", "metadata": metadata}
+        RestApi(MemoryTransport(self.fake)).create({**body, "spec": {"replicatedJobs": []}})
+
     def pod(self, name: str) -> None:
         metadata = {"name": name, "namespace": "default", "labels": {"kuznia.dev/workload": name}}
         body = {"metadata": metadata, "spec": {"containers": [{"name": "main", "image": "i"}]}}
@@ -113,6 +120,31 @@ def test_what_is_open_is_looked_at_and_what_changes_too(heard: Heard):
     until(lambda: heard.tended.get("asked"))
     assert heard.watch.running
     assert heard.expired == 1, "and it goes on where that fails"
+
+
+def test_a_jobset_is_heard_where_the_cluster_knows_them(heard: Heard):
+    heard.watch.start()
+    heard.jobset("before")
+    until(lambda: heard.tended.get("before"))
+    heard.jobset("after")
+    until(lambda: heard.tended.get("after"))
+
+
+def test_a_cluster_need_not_know_jobsets():
+    heard = Heard([kind for kind in KINDS if kind != JOB_SET])
+    heard.watch.start()
+    heard.pod("it")
+    until(lambda: heard.tended.get("it"))
+    assert heard.watch.running
+    heard.watch.close()
+
+
+def test_how_long_to_be_deaf():
+    must, may = Listened(kind=POD), Listened(kind=JOB_SET, optional=True)
+    assert [pause_after(must, Retry("away"), before) for before in (0.25, 0.5, 20)] == [0.5, 1, 30]
+    assert pause_after(must, Gone("410"), 20) == 0.5, "a gap is no failure"
+    assert pause_after(must, Absent("404"), 0.25) == 0.5
+    assert pause_after(may, Absent("404"), 0.25) == 300
 
 
 def test_what_failed_is_tried_again(heard: Heard):
