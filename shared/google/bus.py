@@ -116,15 +116,16 @@ class PubSubBus:
     def ack(self, delivery: Delivery) -> bool:
         """See `Bus.ack`."""
         self._require_open()
-        with self._settling(delivery):
-            return self._settled(delivery, self._ledger.finish(self._lending.current(delivery)))
+        with self._settling(delivery) as current:
+            counted = self._ledger.finish(current)
+        return self._settled(delivery, counted)
 
     def retry(self, delivery: Delivery, after: float, error: str) -> bool:
         """See `Bus.retry`."""
         self._require_open()
         due = datetime.now(UTC) + timedelta(seconds=after)
-        with self._settling(delivery):
-            put_off = self._ledger.put_off(self._lending.current(delivery), due, error)
+        with self._settling(delivery) as current:
+            put_off = self._ledger.put_off(current, due, error)
         message = self._lending.let_go(delivery)
         if message:
             self._room.put(lane(delivery), message, after)
@@ -135,8 +136,9 @@ class PubSubBus:
     def bury(self, delivery: Delivery, cause: str) -> bool:
         """See `Bus.bury`."""
         self._require_open()
-        with self._settling(delivery):
-            return self._settled(delivery, self._ledger.bury(self._lending.current(delivery), cause))
+        with self._settling(delivery) as current:
+            counted = self._ledger.bury(current, cause)
+        return self._settled(delivery, counted)
 
     def log(self, query: Query) -> Sequence[Logged]:
         """See `Bus.log`."""
@@ -247,6 +249,7 @@ class PubSubBus:
             else:
                 self._lending.attach(claimed, self._room.pop(found))
                 after = self._lending.lease_seconds
+                self._lookout.within(after)
                 return claimed
         finally:
             self._room.done(found, after=after)
@@ -270,10 +273,11 @@ class PubSubBus:
             self._room.expect(where, after)
 
     @contextmanager
-    def _settling(self, delivery: Delivery) -> Iterator[None]:
+    def _settling(self, delivery: Delivery) -> Iterator[Delivery]:
         """What could not be written comes again once its lease is over; its message must not be kept until then."""
         try:
-            yield
+            with self._lending.current(delivery) as current:
+                yield current
         except KuzniaError:
             message = self._lending.let_go(delivery)
             if message:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -17,11 +19,15 @@ SOON = 0.05  # where somebody else was faster by a moment
 
 
 class _Hand(msgspec.Struct):
-    """A delivery lent here. lease: as it was handed out; current: as it is since it was last extended."""
+    """A delivery lent here. lease: as it was handed out; current: as it is since it was last extended.
+
+    turn: held by who extends or settles it: the lease that one of them compares, the other one changes.
+    """
 
     lease: str
     current: Delivery
     message: Message | None
+    turn: threading.Lock
 
 
 class Lending:
@@ -50,7 +56,7 @@ class Lending:
         if delivery is None:
             return Wait(SOON)
         with self._lock:
-            self._hands[lane] = _Hand(delivery.lease, delivery, None)
+            self._hands[lane] = _Hand(delivery.lease, delivery, None, threading.Lock())
         return delivery
 
     def attach(self, delivery: Delivery, message: Message | None) -> None:
@@ -60,20 +66,23 @@ class Lending:
 
     def extend(self, delivery: Delivery) -> bool:
         """Lend it for another while. False where the lease counts no more."""
-        fresh = self._ledger.extend(self.current(delivery), datetime.now(UTC) + self._lease)
-        if fresh is None:
+        hand = self._hand(delivery)
+        if hand is None:
             return False
-        with self._lock:
-            hand = self._hands.get(lane(delivery))
-            if hand is not None and hand.lease == delivery.lease:
-                hand.current = fresh
-        return True
+        with hand.turn:
+            fresh = self._ledger.extend(hand.current, datetime.now(UTC) + self._lease)
+            hand.current = fresh or hand.current
+        return fresh is not None
 
-    def current(self, delivery: Delivery) -> Delivery:
-        """The delivery under the lease that counts now."""
-        with self._lock:
-            hand = self._hands.get(lane(delivery))
-            return hand.current if hand is not None and hand.lease == delivery.lease else delivery
+    @contextmanager
+    def current(self, delivery: Delivery) -> Iterator[Delivery]:
+        """The delivery under the lease that counts now, and goes on counting while this is open."""
+        hand = self._hand(delivery)
+        if hand is None:
+            yield delivery
+            return
+        with hand.turn:
+            yield hand.current
 
     def let_go(self, delivery: Delivery) -> Message | None:
         """It is settled, or lost: its message."""
@@ -82,6 +91,11 @@ class Lending:
             if hand is None or hand.lease != delivery.lease:
                 return None
             return self._hands.pop(lane(delivery)).message
+
+    def _hand(self, delivery: Delivery) -> _Hand | None:
+        with self._lock:
+            hand = self._hands.get(lane(delivery))
+            return hand if hand is not None and hand.lease == delivery.lease else None
 
     def _pause(self, lane: Lane, ahead: Ahead, now: datetime) -> float:
         left = (ahead.due - now).total_seconds()

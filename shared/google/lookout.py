@@ -36,6 +36,10 @@ class Lookout:
         """Seconds until the next look is due."""
         return self._next - time.monotonic()
 
+    def within(self, seconds: float) -> None:
+        """Look in so many seconds at the latest: what is lent now is due again then, and perhaps without a message."""
+        self._next = min(self._next, time.monotonic() + seconds)
+
     def look(self, services: Sequence[str], limit: int) -> list[Delivery]:
         """Lend what is due. Raises Retry."""
         self._next = time.monotonic() + self._seconds
