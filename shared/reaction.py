@@ -101,7 +101,7 @@ def give_up(service: Service, event: Event, cause: str) -> Reaction:
     dead = Dead(event=event.id, cause=cause, at=(yield Now()))
     while True:
         record: Record = yield Load(key)
-        if record.revision == 0 or event.id in record.unheard or _is_done(record, event):
+        if record.revision == 0 or event.id in record.unheard or _is_done(record, dead):
             return None  # it is told already; and an attempt that was thought lost may have done it all
         try:
             written: Record = yield Commit(msgspec.structs.replace(record, dead=_with(record, dead)))
@@ -116,9 +116,15 @@ def _with(record: Record, death: Dead) -> Dead | None:
     return mark([*unheard, death][:MOST_DEATHS])
 
 
-def _is_done(record: Record, event: Event) -> bool:
-    causes = (i.event.cause if isinstance(i, Say) else i.cause for i in record.outbox)
-    return event.id in record.inbox and event.id not in causes
+def _is_done(record: Record, death: Dead) -> bool:
+    """It was decided, and nothing that it asked for is owed but what is not due yet."""
+    owed = (i for i in record.outbox if isinstance(i, Say) or _is_due(i, death.at))
+    causes = (i.event.cause if isinstance(i, Say) else i.cause for i in owed)
+    return death.event in record.inbox and death.event not in causes
+
+
+def _is_due(intent: Do, now: datetime) -> bool:
+    return intent.not_before is None or intent.not_before <= now
 
 
 def _addressed(service: Service, event: Event) -> str | None:
@@ -216,7 +222,7 @@ def _do(
     """Those that can never succeed, with what was said of them."""
     refused = []
     for intent in record.outbox:
-        if isinstance(intent, Say) or (intent.not_before and intent.not_before > now):
+        if isinstance(intent, Say) or not _is_due(intent, now):
             continue
         try:
             speeches: Sequence[Speech] = yield Perform(service.name, intent, record)

@@ -517,3 +517,12 @@ class TestDead:
         toy.run(give_up(TOY, heard("one"), "first"))
         assert toy.run(give_up(TOY, heard("one"), "second")) is None
         assert [death.cause for death in toy.record.deaths] == ["first"]
+
+    def test_what_is_done_but_for_its_delayed_effect_is_not_given_up(self, toy: Toy):
+        """Who comes second, hung for long, and gives up what the first has done."""
+        toy.hear(heard("one"))
+        assert toy.run(give_up(TOY, heard("one"), "no room")) is None
+        assert toy.record.dead is None
+        toy.clock.move(DELAY)
+        toy.sweep()
+        assert toy.cleaned == {"one": 1}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from simulation.plans import worse
 from simulation.traffic import bad
 
 from shared.record import Record
@@ -65,14 +66,35 @@ class Canaries:
             return f"audit: how canaries of {new.key} ended was rewritten"
         for over in after[len(before) :]:
             what, reason = over["what"], over["reason"]
-            does_badly = bad(self._world.seed, new.name, over["version"])
-            usual = bad(self._world.seed, new.name, over["against"])
+            does_badly, usual = (
+                bad(self._world.seed, new.name, name) for name in (over["version"], over["against"])
+            )
             if what == "finished" and "did well" in reason and does_badly and not usual:
                 return f"canary: {over['version']} of {new.key} went live, and half of its answers fail: {reason}"
-            if what == "went-back" and "engine" not in reason and not does_badly:
+            if wrong := self._judged(new, over):
+                return wrong
+            by_answers = "its contains is" in reason
+            if what == "went-back" and "engine" not in reason and not does_badly and not by_answers:
                 return f"canary: {over['version']} of {new.key} went back, and none of its answers fails: {reason}"
             if what in ("went-back", "aborted"):
                 self._refused[new.name, over["version"]] = set(old.inbox)
+        return ""
+
+    def _judged(self, new: Record, over: dict[str, Any]) -> str:
+        """By the platform: worse answers go live only where the plan lets a step go on unjudged, and says so."""
+        judge = ((new.data["versions"][over["version"]]["plan"].get("canary") or {}).get("judge") or {}).get(
+            "by"
+        )
+        one, other = (worse(self._world.seed, new.name, name) for name in (over["version"], over["against"]))
+        what, reason = over["what"], over["reason"]
+        if (
+            what == "went-back"
+            and "its contains is" in reason
+            and not (judge == "platform" and one and not other)
+        ):
+            return f"canary: {over['version']} of {new.key} went back, and its answers are as good: {reason}"
+        if what == "finished" and "did well" in reason and judge == "platform" and one and not other:
+            return f"canary: {over['version']} of {new.key} went live, and its answers are worse: {reason}"
         return ""
 
     def _live(self, old: Record, new: Record) -> str:

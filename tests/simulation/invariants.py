@@ -214,6 +214,9 @@ class Checks:
         if workload.module == "services.engines.pod":
             self._carries(workload)
             return
+        if workload.module == "services.deployment.judge":
+            self._judges(workload)
+            return
         what = (workload.module, workload.key, str(workload.document.get("role", "")))
         self._workloads[what] += 1
         record = self._world.store.load(workload.key)
@@ -245,6 +248,13 @@ class Checks:
         self._workloads["engine", workload.key, ""] += 1
         if self._workloads["engine", workload.key, ""] > data["generation"]:
             raise Violation(f"I1: more engines of {workload.key} than were decided")
+
+    def _judges(self, workload: Workload) -> None:
+        """A judge of a canary: only the one that is owed, and only while that canary stands, or has just ended."""
+        record = self._world.store.load(workload.key)
+        owed = (i for i in record.outbox if isinstance(i, Do) and i.effect == "judge")
+        if not any(do.arguments["job"] == workload.name for do in owed):
+            raise Violation(f"I4: {workload.name} was asked for, and {workload.key} owes nothing of it")
 
     def _serves(self, workload: Workload) -> None:
         record = self._world.store.load(workload.key)

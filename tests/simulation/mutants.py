@@ -118,7 +118,7 @@ MUTANTS: tuple[Mutant, ...] = (
     mutant("effect's word not said", "what an effect answers is dropped", (
         f"{REACTION}:_do", "if speeches:", "if False:")),
     mutant("not_before ignored", "a delayed effect is done at once", (
-        f"{REACTION}:_do", "(intent.not_before and intent.not_before > now)", "False")),
+        f"{REACTION}:_do", "not _is_due(intent, now)", "False")),
     mutant("outbox emptied", "settling forgets what was not done", (
         f"{REACTION}:_settle", "if intent.id not in done)", "if False)")),
     mutant("conflict is success", "somebody was faster, and the event is forgotten", (
@@ -130,7 +130,7 @@ MUTANTS: tuple[Mutant, ...] = (
     mutant("dead for ever", "a redrive that is done leaves the record dead", (
         f"{REACTION}:_settle", "None if lives and not record.unheard else record.dead", "record.dead")),
     mutant("death of the heard", "giving up does not look whether another attempt made it", (
-        f"{REACTION}:give_up", " or _is_done(record, event)", "")),
+        f"{REACTION}:give_up", " or _is_done(record, dead)", "")),
     # --- the delivery
     mutant("ack before work", "struck off, then handled", (
         f"{DELIVERY}:handle", "try:\n", "yield Ack(delivery)\n    try:\n")),

@@ -14,7 +14,9 @@ from typing import Any, Protocol
 import msgspec
 from simulation.faults import Injector
 from simulation.memory import MemoryArtifacts
+from simulation.plans import worse
 
+from events.answers_judged import AnswersJudged
 from events.catalog import encode, name_of
 from events.checkpoint_written import CheckpointWritten
 from events.envelope import Event
@@ -52,6 +54,7 @@ class Orders(msgspec.Struct, frozen=True):
 class PodWorld(Protocol):
     """What a pod needs of the world. final: digest of the weights a run ended with, once and for all."""
 
+    seed: int
     faults: Injector
     artifacts: MemoryArtifacts
     cluster: Any
@@ -87,6 +90,7 @@ def pod_of(workload: Workload, attempt: int, world: Any) -> Pod:
         "services.training.pod": _training,
         "services.validation.pod": _evaluation,
         "services.deployment.pod": _engine,
+        "services.deployment.judge": _judge,
         "services.engines.pod": _engine_in_common,
     }
     return Pod(scripts[workload.module](workload, attempt, world))
@@ -192,6 +196,31 @@ def _evaluation(workload: Workload, attempt: int, world: PodWorld) -> Script:
     )
     yield from say(measured, f"{key}/{role}/succeeded")
     world.measured(key, role, "succeeded", score)
+    return 0
+
+
+def _judge(workload: Workload, attempt: int, world: PodWorld) -> Script:
+    """As `services.deployment.judge`: it says of both versions how good their answers are, or of none."""
+    document = workload.document
+    model_id, mark = document["model_id"], document["mark"]
+    say = _voice(workload, world, "/kuznia/deployment", f"releases/{model_id}")
+    yield 2 + 25 * world.chance()
+    kind = world.faults.hit("pod.evaluation")
+    if kind:
+        return _CODES.get(kind, 1)
+    for version in (engine["version"] for engine in document["engines"]):
+        mean = 0.5 if worse(world.seed, model_id, version) else 0.9
+        judged = AnswersJudged(
+            model_id=model_id,
+            version=version,
+            metric=document["metric"],
+            samples=document["samples"],
+            mean=mean,
+            judge="kuznia",
+            mark=mark,
+        )
+        yield from say(judged, f"{mark}/{version}")
+        yield world.chance()
     return 0
 
 

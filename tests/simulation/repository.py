@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 import msgspec
-from simulation.plans import PLANS
+from simulation.plans import TEXTS
 
 from shared.errors import Reject
 from shared.git import Entry
@@ -30,7 +30,7 @@ RISKS = {
 class Content(msgspec.Struct, frozen=True):
     """What an experiment says. nonce: makes other content of the same version. engine: that is to serve it.
 
-    plan: one of `simulation.plans`.
+    plan: one of `simulation.plans.TEXTS`.
     """
 
     name: str
@@ -62,7 +62,7 @@ def texts(content: Content) -> Mapping[str, str]:
     )
     manifest = manifest.replace(*RISKS[content.kind])
     manifest = manifest.replace("engine: llamafactory", f"engine: {content.engine}")
-    plan = f"  {PLANS[content.plan]}\n" if content.plan else ""
+    plan = f"  {TEXTS[content.plan]}\n" if content.plan else ""
     files["model.yaml"] = (
         f"{manifest.rstrip()}\n{plan}# {content.nonce}\n" if plan else f"{manifest}\n# {content.nonce}\n"
     )

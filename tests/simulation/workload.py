@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 from simulation.host import Crash
+from simulation.plans import judged
 from simulation.repository import BRANCH, NAME, Content
 from simulation.seams import SECRET
 from simulation.traffic import Traffic, plans
@@ -46,7 +47,7 @@ class People:
         self._accepted: set[str] = set()
         self.contents: set[Content] = set()
         self._names = [f"llm-{letter}" for letter in "abc"[: 1 + int(world.options.models * rand.random())]]
-        self._plans = plans(world.seed, self._names)
+        self._plans = judged(world.seed, plans(world.seed, self._names))
         self.traffic = Traffic(world, self._plans)
         self._kinds = {name: KINDS[int(len(KINDS) * rand.random())] for name in self._names}
         share = Random(f"{world.seed}/engines")  # of its own, so that all else is drawn as without it
