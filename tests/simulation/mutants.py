@@ -250,10 +250,10 @@ MUTANTS: tuple[Mutant, ...] = (
         f"{RELEASE}:Release.switch",
         'self._speak(self._replaced(old, name, reason or f"replaced by {name}"), old)', "pass")),
     mutant("address forgotten", "an engine that came back elsewhere is still sought where it was", (
-        f"{DEPLOYMENT}:_workload", 'if change.phase == "ready" and version["state"] in RUNNING:',
+        f"{DEPLOYMENT}:_server", 'if change.phase == "ready" and version["state"] in RUNNING:',
         'if change.phase == "ready" and version["state"] == "starting":')),
     mutant("address of a waiting one forgotten", "an engine that came back elsewhere before it went live is sought there", (
-        f"{DEPLOYMENT}:_workload", 'if change.phase == "ready" and version["state"] in RUNNING:',
+        f"{DEPLOYMENT}:_server", 'if change.phase == "ready" and version["state"] in RUNNING:',
         'if change.phase == "ready" and version["state"] in ("starting", "live"):')),
     # --- canaries, standing by, sleep
     mutant("canary without its gates, no guard", "a version gets a share before it may answer", (
