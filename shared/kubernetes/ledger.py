@@ -41,7 +41,7 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
     """made: its main object was there. attempt: number of the running or the next start. starts: uids of its pods
     in order. collected: those whose output lies here whole. doom: why its pod is being taken away.
-    unsaid: events that wait to be published. finished_at: Unix seconds.
+    unsaid: events that wait to be published. began, finished_at: first start and end, Unix seconds.
     """
 
     phase: Literal["pending", "running", "ready", "succeeded", "failed"] = "pending"
@@ -55,6 +55,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     collected: tuple[str, ...] = ()
     doom: str = ""
     ending: Ending | None = None
+    began: float = 0
     finished_at: float = 0
     unsaid: tuple[Event, ...] = ()
 

@@ -54,26 +54,26 @@ class Maker:
 
     def owns(self, workload: Workload, main: Object) -> bool:
         """Whether this object was made of this workload. What has no digest is of a chart that writes none."""
-        annotations = main["metadata"].get("annotations") or {}
-        if workload.kind == "server" and DIGEST not in annotations:
-            return True
-        return bool(annotations.get(DIGEST) == spec_digest(workload))
+        digest = _digest(main)
+        return digest == spec_digest(workload) or (workload.kind == "server" and not digest)
 
     def _require_ours(self, workload: Workload, manifest: Object) -> None:
         ref = ref_of(manifest)
         present = self._api.read(ref)
         if present is None or "deletionTimestamp" in present["metadata"]:
             raise Retry(f"{ref} is just being deleted", after=1)
-        digest = (present["metadata"].get("annotations") or {}).get(DIGEST)
-        if digest != spec_digest(workload):
-            raise Reject(
-                f"{ref} is there already, and is not this workload's: delete it, or use another name"
-            )
+        if _digest(present) != spec_digest(workload):
+            raise Reject(foreign(ref))
 
 
 def foreign(ref: Ref) -> str:
     """What is said where something else has the name."""
     return f"{ref} is there already, and is not this workload's: delete it, or use another name"
+
+
+def _digest(present: Object) -> str:
+    """Of the workload that it was made of; empty where nobody wrote one."""
+    return str((present["metadata"].get("annotations") or {}).get(DIGEST) or "")
 
 
 class PlainReleaser:
@@ -85,9 +85,12 @@ class PlainReleaser:
 
     def apply(self, workload: Workload) -> None:
         """See `Releaser.apply`."""
-        for manifest in reversed(
-            manifests(workload, self._settings)
-        ):  # the Service first, then what it leads to
+        made = manifests(workload, self._settings)
+        for ref in map(ref_of, made):  # an apply would take it over, whosever it is
+            present = self._api.read(ref)
+            if present and _digest(present) != spec_digest(workload):
+                raise Reject(foreign(ref))
+        for manifest in reversed(made):  # the Service first, then what it leads to
             self._api.apply(manifest)
 
     def stop(self, name: str, namespace: str) -> None:

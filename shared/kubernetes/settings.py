@@ -13,6 +13,7 @@ import msgspec
 from shared.settings import SettingsError
 
 PREFIX = "KUZNIA_K8S_"
+LEAST_TTL = 600  # seconds in which a platform that was restarted sees what has ended
 ORCHESTRATORS = ("job", "argo")
 RELEASES = ("plain", "helm", "gitops")
 _FLAGS: Mapping[str, bool] = {"0": False, "false": False, "no": False, "1": True, "true": True, "yes": True}
@@ -184,6 +185,11 @@ def _faults(settings: KubernetesSettings) -> list[str]:
         for text in settings.networks
         if not _is_network(text)
     ]
+    if settings.ttl_seconds < LEAST_TTL:
+        found.append(
+            f"{_variable('ttl_seconds')} is {settings.ttl_seconds}; it should be {LEAST_TTL} at least: what is cleared"
+            " away before its end was seen counts as vanished"
+        )
     return found + _missing(settings)
 
 

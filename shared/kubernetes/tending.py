@@ -80,6 +80,7 @@ class Tender:
             seen = replace(seen, events=self._events(entry, seen))
             found = view.cause(seen, self._clock.now())
         standing = self._followed(entry, standing, seen, found)
+        found = view.in_time(entry.workload, standing, seen, found, self._clock.now())
         if found.phase in FINISHED and not _to_be_restarted(entry, standing, seen):
             return self._conclude(entry, standing, seen, found)
         self._save(entry, standing, seen)
@@ -141,6 +142,9 @@ class Tender:
                 return None
             return _SOON
         message = f"its {entry.main.kind} was deleted in namespace {entry.main.namespace} by somebody else"
+        if entry.workload.kind == "job":
+            kept = f"{self.settings.ttl_seconds} s after its end (KUZNIA_K8S_TTL_SECONDS), unseen by us"
+            message += f", or cleared away {kept}"
         ending = Ending(reason="Vanished", message=message, since=self._clock.now().timestamp())
         self._save(entry, replace(standing, ending=ending), seen)
         return 0.0
@@ -222,8 +226,12 @@ def _has(main: Object, conditions: frozenset[str]) -> bool:
 
 
 def _to_be_restarted(entry: Entry, standing: Standing, seen: View) -> bool:
-    """A server that was ready is started again by its Deployment, so often as its limits say."""
+    """A server that was ready is started again by its Deployment: so often as its limits say, and as long as others
+    of its pods answer, however often one of them dies or finds no node.
+    """
     if entry.workload.kind != "server" or standing.phase != "ready":
         return False
+    if seen.main and (seen.main.get("status") or {}).get("availableReplicas"):
+        return True
     statuses = [one for pod in seen.pods for one in (pod.get("status") or {}).get("containerStatuses") or ()]
     return sum(int(one.get("restartCount", 0)) for one in statuses) <= entry.workload.limits.restarts

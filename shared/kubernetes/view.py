@@ -86,6 +86,7 @@ def followed(workload: Workload, standing: Standing, view: View, found: Cause, n
                 message=before.message,
                 exit_code=None,
                 doom="",
+                began=standing.began or now.timestamp(),
             )
             standing = _saying(workload, running, now)
     standing = _doomed(standing, view)
@@ -94,6 +95,17 @@ def followed(workload: Workload, standing: Standing, view: View, found: Cause, n
     if found.phase == "pending":
         return _pending(standing, view, found)
     return standing
+
+
+def in_time(workload: Workload, standing: Standing, view: View, found: Cause, now: datetime) -> Cause:
+    """A JobSet makes its Job anew at each restart, and with it the Job's deadline; the whole has one too."""
+    limit = workload.limits.deadline_seconds
+    several = view.main is not None and view.main["kind"] == JOB_SET.kind
+    if not several or found.phase in FINISHED or not (limit and standing.began):
+        return found
+    if now.timestamp() < standing.began + limit:
+        return found
+    return Cause(phase="failed", reason="DeadlineExceeded", message=f"it did not end within {limit:g} s")
 
 
 def finished(workload: Workload, standing: Standing, found: Cause, now: datetime) -> Standing:

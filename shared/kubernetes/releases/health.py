@@ -1,7 +1,4 @@
-"""How a release fares, as the cluster's own objects say it. Pure.
-
-helm mode reads the Deployment; gitops mode the Application, which knows besides why nothing was made at all.
-"""
+"""How a release fares, as Argo CD's Application says it: it knows why nothing was made at all. Pure."""
 
 from __future__ import annotations
 
@@ -19,23 +16,6 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     phase: Literal["pending", "running", "ready", "failed"]
     reason: str = ""
     message: str = ""
-
-
-def deployment_health(deployment: Object) -> Health:
-    """ready: at least one pod of what was asked for last answers. failed: none did within its deadline."""
-    status, spec = deployment.get("status") or {}, deployment.get("spec") or {}
-    conditions = {condition["type"]: condition for condition in status.get("conditions", ())}
-    if status.get("observedGeneration", 0) < deployment.get("metadata", {}).get("generation", 0):
-        return Health(phase="pending", reason="Observed", message="the cluster has not looked at it yet")
-    if _is(conditions.get("Progressing"), "False"):
-        return _said("failed", conditions["Progressing"])
-    if status.get("updatedReplicas", 0) and status.get("availableReplicas", 0):
-        return Health(phase="ready")
-    if _is(conditions.get("ReplicaFailure"), "True"):
-        return _said("pending", conditions["ReplicaFailure"])
-    if spec.get("replicas") == 0:
-        return Health(phase="pending", reason="ScaledToZero", message="no pod is asked for")
-    return Health(phase="running" if status.get("updatedReplicas", 0) else "pending")
 
 
 def application_health(application: Object) -> Health:
@@ -73,11 +53,3 @@ def _unhealthy(status: Object) -> str:
         if resource.get("health", {}).get("status") == "Degraded"
     ]
     return "; ".join(found) or status.get("health", {}).get("message", "") or "Argo CD calls it degraded"
-
-
-def _is(condition: Object | None, status: str) -> bool:
-    return condition is not None and condition.get("status") == status
-
-
-def _said(phase: Literal["pending", "failed"], condition: Object) -> Health:
-    return Health(phase=phase, reason=condition.get("reason", ""), message=condition.get("message", ""))

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from shared.errors import Reject, Retry, Unknown
 from shared.kubernetes.fake.runtime import Life
 from shared.kubernetes.fake.server import Request
-from shared.kubernetes.kinds import CONFIG_MAP, DEPLOYMENT, JOB, POD, SERVICE, Ref
+from shared.kubernetes.kinds import CONFIG_MAP, DEPLOYMENT, JOB, JOB_SET, POD, SERVICE, Ref
 from tests.shared.kubernetes.stepping import TENANT, Rig, job, server
 
 RUNS = [("running", 1)]
@@ -99,6 +99,15 @@ class TestCauses:
         rig.go(60)
         assert self.end(rig)[:2] == ("DeadlineExceeded", "it did not end within 20 s")
 
+    def test_a_deadline_of_several_nodes_is_not_begun_anew_by_a_restart(self, rig: Rig):
+        rig.lives(*(Life(seconds=15, code=75) for _ in range(20)))
+        document = {"resources": {"gpu": "none", "nodes": 2}}
+        rig.cluster.apply(job(document=document, deadline_seconds=40))
+        rig.go(100)
+        assert self.end(rig)[:2] == ("DeadlineExceeded", "it did not end within 40 s")
+        assert len(rig.story) <= 5
+        assert rig.fake.core.list(JOB_SET) == rig.pods() == []
+
     def test_a_deadline(self, rig: Rig):
         rig.cluster.apply(job(deadline_seconds=20))
         rig.go(50)
@@ -109,7 +118,11 @@ class TestCauses:
         rig.go(3)
         rig.api.delete(Ref(JOB, TENANT, "work"))
         rig.go(60)
-        assert self.end(rig)[:2] == ("Vanished", "its Job was deleted in namespace acme by somebody else")
+        reason, message, _ = self.end(rig)
+        assert reason == "Vanished"
+        assert message.startswith(
+            "its Job was deleted in namespace acme by somebody else, or cleared away 86400 s"
+        )
         assert rig.story == [*RUNS, ("failed", 1)]
 
 
@@ -422,6 +435,23 @@ class TestServers:
         rig.go(20)
         assert rig.status("web").phase == "ready"
         assert rig.said[-1].phase == "ready"
+
+    def test_one_of_several_that_dies_all_the_time_ends_none_of_the_others(self, rig: Rig):
+        rig.lives(Life(), *(Life(seconds=2, code=1) for _ in range(40)))
+        self.start(rig, restarts=1)
+        rig.api.merge(Ref(DEPLOYMENT, f"{TENANT}-api", "web"), {"spec": {"replicas": 2}})
+        rig.go(40)
+        assert max(pod["status"]["containerStatuses"][0]["restartCount"] for pod in rig.pods()) > 5
+        assert (rig.status("web").phase, rig.story) == ("ready", [*RUNS, ("ready", 1)])
+
+    def test_what_somebody_else_runs_under_its_name_is_not_taken_over(self, rig: Rig):
+        body = {"selector": {"app": "theirs"}, "ports": [{"port": 80}]}
+        metadata = {"name": "web", "namespace": f"{TENANT}-api"}
+        rig.api.create({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": body})
+        with pytest.raises(Reject, match="Service web in namespace acme-api is there already"):
+            rig.cluster.apply(server())
+        (theirs,) = rig.fake.core.list(SERVICE)
+        assert theirs["spec"]["selector"] == {"app": "theirs"}
 
     def test_a_stop_takes_all_of_it_away(self, rig: Rig):
         self.start(rig)

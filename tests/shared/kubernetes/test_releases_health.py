@@ -1,4 +1,4 @@
-"""What Deployments and Applications say of a release, in a cluster's words."""
+"""What Applications say of a release, in a cluster's words."""
 
 from __future__ import annotations
 
@@ -6,51 +6,7 @@ from typing import Any
 
 import pytest
 
-from shared.kubernetes.releases.health import Health, application_health, deployment_health
-
-DEADLINE = {
-    "type": "Progressing",
-    "status": "False",
-    "reason": "ProgressDeadlineExceeded",
-    "message": "timed out",
-}
-QUOTA = {
-    "type": "ReplicaFailure",
-    "status": "True",
-    "reason": "FailedCreate",
-    "message": "exceeded quota: tenant",
-}
-
-
-def deployment(
-    *conditions: dict[str, str], replicas: int = 1, observed: int = 2, **status: int
-) -> dict[str, Any]:
-    return {
-        "metadata": {"generation": 2},
-        "spec": {"replicas": replicas},
-        "status": {"observedGeneration": observed, "conditions": list(conditions), **status},
-    }
-
-
-@pytest.mark.parametrize(
-    ("found", "phase", "reason", "message"),
-    [
-        ({"metadata": {"generation": 1}}, "pending", "Observed", "has not looked at it"),
-        (deployment(observed=1, updatedReplicas=1, availableReplicas=1), "pending", "Observed", "not looked"),
-        (deployment(), "pending", "", ""),
-        (deployment(updatedReplicas=1), "running", "", ""),
-        (deployment(availableReplicas=1), "pending", "", ""),
-        (deployment(updatedReplicas=1, availableReplicas=1), "ready", "", ""),
-        (deployment(updatedReplicas=3, availableReplicas=1), "ready", "", ""),
-        (deployment(DEADLINE, updatedReplicas=1), "failed", "ProgressDeadlineExceeded", "timed out"),
-        (deployment(QUOTA), "pending", "FailedCreate", "exceeded quota: tenant"),
-        (deployment(replicas=0), "pending", "ScaledToZero", "no pod is asked for"),
-    ],
-)
-def test_a_deployment(found: dict[str, Any], phase: str, reason: str, message: str):
-    health = deployment_health(found)
-    assert (health.phase, health.reason) == (phase, reason)
-    assert message in health.message
+from shared.kubernetes.releases.health import Health, application_health
 
 
 def application(sync: str = "", health: str = "", **status: Any) -> dict[str, Any]:

@@ -49,6 +49,7 @@ def test_every_fault_is_told():
         "KUZNIA_K8S_ORCHESTRATOR": "cron",
         "KUZNIA_K8S_RELEASES": "gitops",
         "KUZNIA_K8S_MOON": "full",
+        "KUZNIA_K8S_TTL_SECONDS": "60",
     }
     with pytest.raises(SettingsError) as caught:
         from_environment(wrong)
