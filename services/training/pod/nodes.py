@@ -94,6 +94,8 @@ def add_own_part(run: Run, step: int, folder: Path, patience: Patience) -> None:
 def parts(run: Run, step: int) -> tuple[File, ...] | None:
     """What all other nodes added; None as long as one is missing. Raises Retry."""
     wanted = [_list_of(run, step, rank) for rank in range(1, run.nodes)]
+    if not wanted:
+        return ()
     store = run.ports.artifacts
     if not set(wanted) <= set(store.list(f"{run.prefix}/parts/step-{step}/")):
         return None

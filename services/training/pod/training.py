@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -13,17 +16,19 @@ from services.training.pod.fetch import variables
 from services.training.pod.progress import Progress
 from services.training.pod.run import Run
 from services.training.pod.upload import Uploader
-from shared.errors import Reject
+from shared.errors import Reject, Retry
 from shared.forge.process import Running, Work, start
 from shared.podkit.causes import TAIL_LINES, explain
 from shared.podkit.echo import Echo
 from shared.podkit.machine import peak_memory
+from shared.podkit.patience import Patience
 from shared.podkit.stopping import PREEMPTED, Preempted
 from shared.podkit.tail import last_lines
 
 MARKER = "trained.json"
 MOST_LINES = 10 * TAIL_LINES  # torchrun's report alone has forty
 BEAT_SECONDS = 0.2
+AWAY_SECONDS = 15.0
 
 
 class Trained(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,16 +84,49 @@ def train(run: Run, config: Path, resumed_from: int, threads: int) -> Trained:
 def _watch(run: Run, running: Running, progress: Progress, uploader: Uploader) -> tuple[int, int]:
     """Exit code, and peak memory in bytes."""
     output, code, peak = Echo(run.log), None, 0
+    told, kept = _Patiently(progress.follow), _Patiently(uploader.catch_up)
     while code is None:
         code = running.wait(BEAT_SECONDS)
         peak = max(peak, peak_memory(running.pid))
         output.follow()
-        progress.follow(closing=code is not None)
-        uploader.catch_up()
+        told.once()
+        kept.once()
         if run.stopping.overdue:
             running.kill()
-    uploader.close()
+    _close(run, progress, uploader)
     return code, peak
+
+
+class _Patiently:
+    """Store and bus may be away for a while: that is no reason for a training to end, for nothing is lost here."""
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        self._work = work
+        self._not_before = 0.0
+
+    def once(self) -> None:
+        if time.monotonic() < self._not_before:
+            return
+        try:
+            self._work()
+        except Retry as error:
+            sys.stdout.write(f"{error}; training goes on, and it is tried again in {AWAY_SECONDS:g} s\n")
+            self._not_before = time.monotonic() + AWAY_SECONDS
+
+
+def _close(run: Run, progress: Progress, uploader: Uploader) -> None:
+    """What is left once the trainer has ended. Raises Retry, unless it was told to stop: then there is no time to
+    wait in, and it goes on from the newest checkpoint that the store has.
+    """
+    _Patiently(partial(progress.follow, closing=True)).once()
+    patience = Patience(tries=1) if run.stopping.asked else Patience()
+    try:
+        patience.insist("uploading what is left", uploader.catch_up)
+        uploader.close()
+    except Retry as error:
+        if not run.stopping.asked:
+            raise
+        sys.stdout.write(f"not uploaded: {error}\n")
 
 
 def _judge(run: Run, code: int) -> None:

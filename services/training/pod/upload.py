@@ -32,10 +32,12 @@ class Uploader:
         self._run = run
         self._patience = patience or Patience()
         self._known = set(stored_steps(run))
-        self._waiting: dict[int, Path] = {}  # step -> copy, of checkpoints that other nodes have a part of
+        self._waiting: dict[int, Path] = {}  # step -> copy, of what is not in the store yet
 
     def catch_up(self) -> None:
-        """Upload and say every finished checkpoint. Raises Retry where the store does not take it."""
+        """Upload and say every finished checkpoint. Raises Retry where store or bus are away: the next call goes on
+        with what this one did not bring to its end.
+        """
         for step in checkpoints.local_steps(self._run.output):
             if step not in self._known and checkpoints.finished(self._run.output / f"checkpoint-{step}"):
                 self._found(step)
@@ -56,21 +58,18 @@ class Uploader:
         copy = _snapshot(self._run, step)
         if copy is None:
             return
-        self._known.add(step)
         if not self._run.leads:
             nodes.add_own_part(self._run, step, copy, self._patience)
             shutil.rmtree(copy)
-        elif self._run.nodes > 1:
-            self._waiting[step] = copy
         else:
-            self._upload(step, copy)
+            self._waiting[step] = copy
+        self._known.add(step)
 
-    def _upload(self, step: int, copy: Path, parts: tuple[File, ...] = ()) -> None:
+    def _upload(self, step: int, copy: Path, parts: tuple[File, ...]) -> None:
         run, prefix = self._run, checkpoint_prefix(self._run, step)
         files = {path.relative_to(copy).as_posix(): path for path in copy.rglob("*") if path.is_file()}
         blank = msgspec.structs.replace(new_manifest(run, step, final=False), files=parts)
         manifest, digest = manifests.upload(run.ports.artifacts, prefix, blank, files, self._patience)
-        shutil.rmtree(copy)
         said = CheckpointWritten(
             run_id=run.document.run_id,
             step=step,
@@ -78,6 +77,7 @@ class Uploader:
             artifact=artifact(run, prefix, manifest, digest),
         )
         run.voice.say(said, subject=run.subject, discriminator=f"step-{step}")
+        shutil.rmtree(copy)
         sys.stdout.write(f"checkpoint {step} uploaded ({manifest.size / 1e6:.1f} MB)\n")
 
 

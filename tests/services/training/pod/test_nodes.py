@@ -195,6 +195,35 @@ class TestACheckpointOfSeveralNodes:
         alone.uploader.catch_up()
         assert alone.stored(5) is not None
 
+    @pytest.mark.parametrize("count", [1, 2])
+    @pytest.mark.parametrize("away", ["store", "bus"])
+    def test_what_could_not_be_brought_to_its_end_is_tried_again(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int, away: str
+    ):
+        first = Node(tmp_path, 0, count)
+        leading = first.uploader
+        for node in (first, *(Node(tmp_path, rank, count) for rank in range(1, count))):
+            node.checkpoint(5)
+            if node is not first:
+                node.uploader.catch_up()
+
+        def gone(*_words: Any, **_more: Any) -> None:
+            raise Retry("away")
+
+        with monkeypatch.context() as patch:
+            if away == "store":
+                patch.setattr(first.ports.artifacts, "upload", gone)
+            else:
+                patch.setattr(first.voice, "say", gone)
+            for _ in range(2):
+                with pytest.raises(Retry):
+                    leading.catch_up()
+        leading.catch_up()
+        assert first.stored(5) is not None
+        assert [word.step for word in first.said] == [5]
+        leading.catch_up()
+        assert len(first.said) == 1
+
 
 @pytest.mark.trainer
 @pytest.mark.slow
