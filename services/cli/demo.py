@@ -163,9 +163,7 @@ def _rollback(story: Story) -> None:
         answer = "".join(talk.ask(_unanswerable(story)))
     console.print(f"  {talk.release} answers again: {answer}", soft_wrap=True)
     took = time.monotonic() - began
-    console.print(
-        f"  from the word to the answer: {took:.1f} s; with `strategy: blue-green` no engine has to start"
-    )
+    console.print(f"  from the word to the answer: {took:.1f} s; `strategy: blue-green` needs no start")
 
 
 def _follow(story: Story, run: str) -> None:
