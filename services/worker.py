@@ -8,7 +8,6 @@ again what has waited for too long. subscribe: says once what the services hear,
 from __future__ import annotations
 
 import logging
-import signal
 import sys
 import threading
 from collections.abc import Mapping, Sequence
@@ -25,6 +24,7 @@ from shared.hosts.http import handler
 from shared.hosts.light import LightServer
 from shared.service import Service
 from shared.settings import SettingsError, from_environment
+from shared.told import Told
 
 log = logging.getLogger("kuznia.host")
 USAGE = "usage: python -m services.worker (pull | push | reconcile | subscribe) <service> …"
@@ -48,7 +48,7 @@ def main(words: Sequence[str], environ: Mapping[str, str]) -> int:
 
 def pull(services: Mapping[str, Service], environ: Mapping[str, str]) -> None:
     """Until SIGTERM or SIGINT; then what is in hand is finished."""
-    stop = _told_to_stop()
+    stop = Told()
     settings = from_environment(environ)
     opened = profiles.open_ports(settings, tuple(services))
     host = profiles.open_host(services, profiles.ports_of(settings, opened), opened, killer(environ))
@@ -63,7 +63,7 @@ def pull(services: Mapping[str, Service], environ: Mapping[str, str]) -> None:
 
 def reconcile(services: Mapping[str, Service], environ: Mapping[str, str]) -> None:
     """Every few seconds, until SIGTERM or SIGINT."""
-    stop = _told_to_stop()
+    stop = Told()
     settings = from_environment(environ)
     opened = profiles.open_ports(settings, tuple(services))
     ports = profiles.ports_of(settings, opened)
@@ -100,7 +100,7 @@ def subscribe(services: Mapping[str, Service], environ: Mapping[str, str]) -> No
 
 def push(services: Mapping[str, Service], environ: Mapping[str, str]) -> None:
     """Until SIGTERM or SIGINT; then what is in hand is finished."""
-    stop = _told_to_stop()
+    stop = Told()
     settings = from_environment(environ)
     listener = bind(settings.host, settings.port, "KUZNIA_PORT")
     server = LightServer(listener, handler(profiles.open_door(services, killer(environ))))
@@ -110,14 +110,6 @@ def push(services: Mapping[str, Service], environ: Mapping[str, str]) -> None:
     stop.wait()
     server.close()
     thread.join()
-
-
-def _told_to_stop() -> threading.Event:
-    """Set by SIGTERM and SIGINT."""
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    return stop
 
 
 def _announce(text: str) -> None:

@@ -102,7 +102,7 @@ class PubSubBus:
     def stop_leasing(self) -> None:
         """See `Bus.stop_leasing`."""
         self._stopping.set()
-        self._room.ring()
+        self._room.release()
 
     def claim(self, service: str, event: Event) -> Delivery | Wait | None:
         """What is next in the lane of an event that was pushed here. Raises Retry."""

@@ -47,6 +47,7 @@ class Room:
         self._busy: set[Lane] = set()
         self._missed: set[Lane] = set()  # news of a lane while somebody looked at it
         self._open = True
+        self._waits = True
 
     def put(self, lane: Lane, message: Message, after: float = 0) -> None:
         """A message, worth a look in so many seconds; one that is too early goes back to Pub/Sub."""
@@ -143,12 +144,13 @@ class Room:
             now = time.monotonic()
             moments = [w.look_at for lane, w in self._lanes.items() if lane not in self._busy]
             due = min([seconds, *(moment - now for moment in moments)])
-            if self._open and due > 0:
+            if self._waits and due > 0:
                 self._news.wait(due)
 
-    def ring(self) -> None:
-        """Wake who waits."""
+    def release(self) -> None:
+        """Wake who waits; from now on nobody does, not even who was about to."""
         with self._news:
+            self._waits = False
             self._news.notify_all()
 
     def _tell(self, lane: Lane) -> None:
@@ -159,7 +161,7 @@ class Room:
     def close(self) -> None:
         """Give back what waits, and take no more."""
         with self._news:
-            self._open = False
+            self._open = self._waits = False
             back = [message for waiting in self._lanes.values() for message in waiting.messages]
             self._lanes.clear()
             self._news.notify_all()

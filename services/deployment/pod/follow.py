@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import sys
-import threading
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -22,6 +20,7 @@ from services.deployment.pod.current import Current
 from services.deployment.pod.fetch import RECEIPT, WEIGHTS, Asked, Follow, ask_registry, fetch_current, read
 from shared.errors import KuzniaError, Reject, Retry
 from shared.podkit.patience import Patience
+from shared.told import Told
 from shared.web.asking import ask
 
 KEY = "ENGINE_KEY"
@@ -29,9 +28,7 @@ KEY = "ENGINE_KEY"
 
 def main(environ: Mapping[str, str] = os.environ) -> int:
     """As the cluster starts it; ends when it is told to."""
-    stopped = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopped.set())
+    stopped = Told()
     try:
         follower = Follower(read(environ), environ.get(KEY, ""), Patience(tries=2))
     except KuzniaError as error:

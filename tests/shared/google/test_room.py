@@ -116,3 +116,11 @@ def test_closed_it_gives_back_and_takes_no_more(room: Room):
     began = time.monotonic()
     room.wait(60)
     assert time.monotonic() - began < 10
+
+
+def test_once_all_are_let_go_nobody_waits_not_even_who_was_about_to(room: Room):
+    room.release()
+    thread = threading.Thread(target=room.wait, args=(60,), daemon=True)
+    thread.start()
+    thread.join(10)
+    assert not thread.is_alive()
