@@ -11,7 +11,7 @@ import msgspec
 
 from events.catalog import PayloadError, UnknownEventError, decode, encode
 from events.envelope import EnvelopeError, Event, from_structured_json, name_of_type
-from services.ingress import storage
+from services.ingress import notification, storage
 from services.ingress.google import Google
 from services.ingress.read import Unreadable, faults, read
 from services.ingress.repositories import strangers
@@ -74,19 +74,26 @@ class Ingress:
         if len(body) > limit:
             return _error(413, f"the body has {len(body)} bytes; the limit is {limit}")
         try:
-            sender = self._sender(headers.get("authorization", ""))
-            if isinstance(sender, str):
-                return _error(401, sender)
+            sender = self._admitted(headers.get("authorization", ""))
+            if isinstance(sender, Answer):
+                return sender
             events = [self._read(sender, raw) for raw in read(headers, body)]
             return _refusal(events) or self._publish(events)
         except Unreadable as error:
             return _error(400, str(error))
         except Reject as error:
-            return _error(401, str(error))
+            return _error(400, f"{error}; nothing more was published")
         except Retry as error:
             return Answer(
                 status=503, body={"error": f"not now: {error}"}, retry_after=int(error.after or RETRY_SECONDS)
             )
+
+    def _admitted(self, authorization: str) -> Record | Answer:
+        try:
+            sender = self._sender(authorization)
+        except Reject as error:
+            return _error(401, str(error))
+        return _error(401, sender) if isinstance(sender, str) else sender
 
     def _sender(self, authorization: str) -> Record | str:
         if _JWT.fullmatch(authorization.strip()):
@@ -98,7 +105,7 @@ class Ingress:
         wrong = faults(raw)
         if wrong:
             return Read(raw=raw, faults=tuple(wrong), status=400)
-        notified = raw["type"] == storage.FINALIZED
+        notified = raw["type"].startswith(notification.PREFIX)
         try:
             name = storage.NAME if notified else name_of_type(raw["type"])
             denied = granted(sender, name, raw["source"])
@@ -152,7 +159,10 @@ def _own(raw: dict[str, Any]) -> Event:
     The id is made of source and id: records remember what they heard by id alone, and an outsider must not be able
     to take the id of an event that one of our services is going to say. Its cause is its own affair.
     """
-    said = from_structured_json(msgspec.json.encode(raw))
+    try:
+        said = from_structured_json(msgspec.json.encode(raw))
+    except OverflowError:  # the first and the last hours of the calendar, in another zone
+        raise EnvelopeError(f"time {raw.get('time')!r} is out of range") from None
     data = _plain(decode(said))
     return msgspec.structs.replace(
         said,
@@ -176,9 +186,9 @@ def _identifier(raw: Mapping[str, Any], name: str) -> str:
 def _moment(raw: Mapping[str, Any]) -> datetime:
     try:
         moment = datetime.fromisoformat(raw.get("time", ""))
-    except ValueError:
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
         raise EnvelopeError("time is missing or not of RFC 3339") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _refusal(events: list[Read]) -> Answer | None:

@@ -12,6 +12,7 @@ import msgspec
 
 from events.checkpoint_written import CheckpointWritten
 from events.parts import Artifact, ModelVersion, Origin
+from services.ingress import notification
 from shared import places
 from shared.errors import Retry
 from shared.podkit import manifests
@@ -19,7 +20,7 @@ from shared.podkit.manifests import Manifest
 from shared.ports.artifacts import Artifacts
 from shared.ports.store import Store
 
-FINALIZED = "google.cloud.storage.object.v1.finalized"
+FINALIZED = f"{notification.PREFIX}finalized"
 NAME = "checkpoint-written"
 
 
@@ -53,6 +54,8 @@ def translate(raw: Mapping[str, Any], store: Store, artifacts: Artifacts) -> Che
 
     Raises NotOurs, Mistaken, and Retry where the store does not yet show what the notification says.
     """
+    if raw["type"] != FINALIZED:
+        raise NotOurs(f"{raw['type'][:100]} says nothing of an object that was written")
     try:
         told = msgspec.convert(raw.get("data"), _Object)
     except msgspec.ValidationError as error:

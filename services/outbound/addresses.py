@@ -16,6 +16,7 @@ VARIABLE = "KUZNIA_WEBHOOKS_ALLOW"
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Resolve = Callable[[str, int], Sequence[str]]
+_DOCUMENTATION = ipaddress.IPv6Network("3fff::/20")  # which this Python does not know yet
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
@@ -57,7 +58,8 @@ def choose(host: str, port: int, allowed: Sequence[Network], resolve: Resolve) -
 def open_to_all(address: Address) -> bool:
     """Whether it is globally routed; one that stands for an IPv4 address, by that."""
     seen = _inner(address)
-    return seen.is_global and not seen.is_multicast and not seen.is_reserved
+    local = isinstance(seen, ipaddress.IPv6Address) and (seen.is_site_local or seen in _DOCUMENTATION)
+    return seen.is_global and not (seen.is_multicast or seen.is_reserved or local)
 
 
 def resolve_by_system(host: str, port: int) -> Sequence[str]:

@@ -72,11 +72,15 @@ class Receiver:
             return _answer(200, f"{kind[:100]} events are not acted upon")
         if kind in forge.pings and not name:
             return _answer(200, "pong")  # a test of the connection alone, which names nothing to prove it by
+        if not name:
+            return _answer(
+                400, f"the body is no push payload of {forge.title}'s: set its webhook to application/json"
+            )
         return self._unproven(forge, name, headers, body)
 
     def _unproven(self, forge: Forge, name: str, headers: Mapping[str, str], body: bytes) -> Answer | None:
         now = self._clock.now()
-        secrets = webhook_secrets(self._settings.home, name, now) if name else ()
+        secrets = webhook_secrets(self._settings.home, name, now)
         if not secrets:
             return _answer(404, f"no repository is connected as {name!r}: `kuznia hook install` connects one")
         fault = forge.fault(Claim(secrets=secrets, headers=headers, body=body, now=now))
@@ -160,7 +164,7 @@ def _named(forge: Forge, body: bytes) -> str:
     """Whose secret to verify with; nothing else of an unverified body is used."""
     try:
         return forge.repository(msgspec.json.decode(body))
-    except (msgspec.DecodeError, LookupError, TypeError):
+    except (msgspec.DecodeError, LookupError, TypeError, RecursionError):
         return ""
 
 

@@ -20,7 +20,7 @@ from services.ingress.http import PATH, route
 from services.ingress.receive import Answer, Ingress, Place
 from services.ingress.senders import NEVER, faults, new_token
 from services.ingress.subjects import subject_of
-from shared.errors import Retry
+from shared.errors import Reject, Retry
 from shared.identity import content_digest
 from shared.local.artifacts import DirectoryArtifacts
 from shared.podkit.manifests import File, Manifest
@@ -238,6 +238,9 @@ class TestFaults:
             ({"specversion": "0.3"}, "0.3"), ({"time": ""}, "time"), ({"time": "soon"}, "soon"), ({"time": 5}, "time"),
             ({"data": {}}, "missing required field"), ({"data": []}, "no JSON object"), ({"data": "x"}, "no JSON object"),
             ({"subject": "models/other@1"}, f"models/{MODEL_ID}@1.0.0"), ({"subject": 5}, "subject"), ({"id": "x" * 2000}, "1024"),
+            ({"source": f"{SOURCE}/{'ż' * 400}"}, "source has more than 1024 bytes"),
+            ({"traceparent": "0" * 1025}, "traceparent has more than 1024 bytes"),
+            ({"time": "0001-01-01T00:00:00+14:00"}, "out of range"),
         ],
     )  # fmt: skip
     def test_each_is_told(self, door: Door, changes: dict[str, Any], said: str):
@@ -264,6 +267,19 @@ class TestFaults:
         del raw["subject"]
         assert door.post(raw).status == 202
         assert door.bus.events[0].subject == f"models/{MODEL_ID}@1.0.0"
+
+    def test_what_the_bus_refuses_is_no_question_of_who_asks(
+        self, door: Door, monkeypatch: pytest.MonkeyPatch
+    ):
+        def refuse(_events: Any) -> None:
+            raise Reject("it has 950000 bytes, and the bus takes 900000")
+
+        monkeypatch.setattr(door.bus, "publish", refuse)
+        answer = door.post(approval())
+        assert (answer.status, "the bus takes 900000" in told(answer)) == (400, True)
+
+    def test_nesting_without_an_end_is_no_fault_of_ours(self, door: Door):
+        assert door.post(b"[" * (LIMIT // 2), BATCH).status == 400
 
     def test_a_store_that_cannot_take_it_is_asked_again(self, door: Door, monkeypatch: pytest.MonkeyPatch):
         def full(_events: Any) -> None:
@@ -415,6 +431,32 @@ class TestStorage:
 
     def test_a_manifest_that_cannot_be_read_yet(self, door: Door):
         assert door.post(self.raw(f"{FOLDER}/final/manifest.json")).status == 503
+
+    def pushed(self, door: Door, name: str, kind: str = "OBJECT_FINALIZE", **changes: Any) -> Answer:
+        """As Pub/Sub pushes a bucket's own notification, unwrapped and with metadata."""
+        data = {"kind": "storage#object", "bucket": "forge", "name": name, "generation": "17", **changes}
+        headers = {"eventtype": kind, "payloadformat": "JSON_API_V1", "x-goog-pubsub-message-id": "1"}
+        body = {"updated": "2026-11-23T10:00:00.5Z", **data}
+        return door.post(body, "application/octet-stream", **headers)
+
+    def test_the_buckets_own_word_is_as_good_as_eventarcs(self, door: Door):
+        prefix = f"{FOLDER}/checkpoints/step-48"
+        self.manifest(door, prefix, final=False)
+        first, again = (self.pushed(door, f"{prefix}/manifest.json") for _ in range(2))
+        assert (first.status, again.body["events"][0]["duplicate"]) == (202, True)
+        (event,) = door.bus.events
+        assert (event.name, event.data["step"], event.source) == ("checkpoint-written", 48, BUCKET)
+        replaced = self.pushed(door, f"{prefix}/manifest.json", generation="18")
+        assert not replaced.body["events"][0]["duplicate"]
+
+    def test_the_buckets_own_word_of_something_else(self, door: Door):
+        name = f"{FOLDER}/checkpoints/step-48/manifest.json"
+        assert self.pushed(door, name, "OBJECT_DELETE").status == 200
+        assert self.pushed(door, f"{'ż' * 500}/x").status == 200
+        assert door.bus.events == []
+        assert self.pushed(door, name, bucket="other").status == 403
+        self.manifest(door, name.removesuffix("/manifest.json"), final=False)
+        assert "time is missing" in told(self.pushed(door, name, updated=""))
 
     def test_a_bucket_that_is_not_the_senders(self, door: Door):
         source = BUCKET.replace("forge", "other")

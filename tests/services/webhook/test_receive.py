@@ -175,7 +175,15 @@ class TestProof:
         bare = signed(door.secret, push()).removeprefix("sha256=")
         assert door.post(x_hub_signature_256=bare).status == 401
 
-    @pytest.mark.parametrize("name", ["org/other", "", "../config", "ORG/config"])
+    @pytest.mark.parametrize(
+        "body", [b"payload=%7B%7D", b"[" * (LIMIT - 1), push(repository={"full_name": ""}), b"[]"]
+    )
+    def test_a_body_that_names_no_repository_is_told_how_to_be_sent(self, door: Door, body: bytes):
+        """GitHub's own default is a form, not JSON."""
+        answer = door.post(body)
+        assert (answer.status, "application/json" in answer.body["error"]) == (400, True)
+
+    @pytest.mark.parametrize("name", ["org/other", "../config", "ORG/config"])
     def test_an_unknown_repository(self, door: Door, name: str):
         answer = door.post(push(repository={"full_name": name}))
         assert answer.status == 404
