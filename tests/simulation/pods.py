@@ -32,6 +32,7 @@ from shared.ports.cluster import Workload
 
 PATIENCE_SECONDS = 2.0
 REFUSED = 0.15  # of all adapters fit no engine
+MUTE = 0.15  # of all judges get no answer from an engine
 _CODES: dict[str, int | None] = {"killed": 137, "vanished": None, "mute-failure": 1, "mute-success": 0}
 
 
@@ -206,7 +207,7 @@ def _judge(workload: Workload, attempt: int, world: PodWorld) -> Script:
     say = _voice(workload, world, "/kuznia/deployment", f"releases/{model_id}")
     yield 2 + 25 * world.chance()
     kind = world.faults.hit("pod.evaluation")
-    if kind:
+    if kind or world.chance() < MUTE:
         return _CODES.get(kind, 1)
     for version in (engine["version"] for engine in document["engines"]):
         mean = 0.5 if worse(world.seed, model_id, version) else 0.9
