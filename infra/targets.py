@@ -21,6 +21,7 @@ STATIC = {
     "mypy": ["mypy"],
     "import contracts": ["lint-imports"],
 }
+WORKERS = ("-n", "2", "--dist", "worksteal")  # halves of the list, so that what a module shares is made once
 QUICK = "not slow and not trainer"
 REST = "slow or trainer"
 
@@ -96,7 +97,7 @@ def check(arguments: Sequence[str]) -> int:
     """Lint, types, import contracts and the quick tests (under 2 minutes)."""
     clouds()
     found = [_static(label, words) for label, words in STATIC.items()]
-    found.append(_pytest(["-n", "2", "-m", QUICK, *arguments]))
+    found.append(_pytest([*WORKERS, "-m", QUICK, *arguments]))
     return int(any(found))
 
 
@@ -104,7 +105,7 @@ def test(arguments: Sequence[str]) -> int:
     """Everything: `check`, then the tests with real processes and the real LLaMA-Factory."""
     if trainer():
         return 1
-    found = [check(arguments), _pytest(["-m", REST, *arguments])]
+    found = [check(arguments), _pytest([*WORKERS, "-m", REST, *arguments])]
     return int(any(found))
 
 
@@ -198,7 +199,9 @@ def _static(label: str, words: list[str]) -> int:
 
 
 def _pytest(arguments: Sequence[str]) -> int:
-    return subprocess.call([PYTHON, "-m", "pytest", *arguments])
+    """Bytecode is written whatever the machine's images say: pytest makes that of 400 files anew otherwise."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return subprocess.call([PYTHON, "-m", "pytest", *arguments], env=environment)
 
 
 def _become(command: Sequence[str | Path]) -> int:

@@ -184,9 +184,19 @@ def test_check_tells_all_faults_and_fails(machine: Machine, monkeypatch: pytest.
 
     monkeypatch.setattr(targets, "clouds", lambda: None)
     monkeypatch.setattr(targets, "_static", static)
-    monkeypatch.setattr(targets, "_pytest", lambda words: asked.append(words[3]) or 0)
+    monkeypatch.setattr(targets, "_pytest", lambda words: asked.append(words[words.index("-m") + 1]) or 0)
     assert targets.check([]) == 1
     assert asked == [*targets.STATIC, targets.QUICK]
+
+
+def test_bytecode_is_kept_for_the_next_run_of_the_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, str] = {}
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    monkeypatch.setenv("KUZNIA_REQUIRE", "git")
+    monkeypatch.setattr(targets.subprocess, "call", lambda _, env: seen.update(env) or 5)
+    assert targets._pytest([]) == 5
+    assert "PYTHONDONTWRITEBYTECODE" not in seen
+    assert seen["KUZNIA_REQUIRE"] == "git"
 
 
 def test_every_dependency_is_pinned_and_nothing_names_a_host() -> None:
