@@ -1,4 +1,4 @@
-"""Deliveries that failed at our door are asked for again, where the forge has an API for that: GitHub.
+"""Deliveries that failed at our door are asked for again, where the forge has an API for that: GitHub and GitLab.
 
 A look at the heads finds a missed push anyway; a redelivery also brings who pushed, and shows green at the forge.
 """
@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import msgspec
@@ -20,12 +21,14 @@ from shared.web.asking import ask
 
 OLDEST = timedelta(days=2)  # GitHub redelivers what is at most three days old
 MOST_TRIES = 6
+MOST_ASKED = 5  # at a look, a minute; GitLab lets through no more
 FIRST_PAUSE = timedelta(minutes=1)
+PATIENT = timedelta(hours=1)  # how long ago something is taken to be that has no time: longer than any pause
 log = logging.getLogger("kuznia.webhook")
 
 
 class Delivery(msgspec.Struct, frozen=True):
-    """One attempt, as GitHub lists it. guid: the same for all attempts of a delivery."""
+    """One attempt. guid: the same for all attempts of a delivery. event: `push`, or what else it was of."""
 
     id: int
     guid: str
@@ -34,22 +37,35 @@ class Delivery(msgspec.Struct, frozen=True):
     event: str = ""
 
 
+class History(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a forge lists what it delivered. attempt: path of the call that repeats one, below the list.
+
+    asked: what that call answers where it does.
+    """
+
+    url: str
+    attempt: str
+    headers: dict[str, str]
+    asked: frozenset[int]
+    read: Callable[[Any, datetime], list[Delivery]]
+
+
 def ask_again(repository: Record, now: datetime) -> int:
-    """Ask for what failed; how many. Nothing where the repository has no token and hook id, or is not GitHub's."""
+    """Ask for what failed; how many. Nothing where there is no token or hook id, or the forge cannot be asked."""
     data = repository.data
-    if data.get("forge") != "github" or not (data.get("token_file") and data.get("hook_id")):
+    history_of = _HISTORIES.get(data.get("forge", ""))
+    if history_of is None or not (data.get("token_file") and data.get("hook_id")):
         return 0
     try:
         token = Path(data["token_file"]).read_text().strip()
     except (OSError, UnicodeDecodeError) as error:
         log.warning("%s: its token cannot be read: %s", repository.name, error)
         return 0
-    url = f"{data['api']}/repos/{quote(repository.name)}/hooks/{data['hook_id']}/deliveries"
-    headers = {"Authorization": f"Bearer {token}", "Accept": "application/vnd.github+json"}
+    history = history_of(repository.name, data, token)
     asked = 0
-    for delivery in to_ask(_listed(url, headers), now):
-        reply = ask("POST", f"{url}/{delivery.id}/attempts", headers)
-        if reply.status != 202:
+    for delivery in to_ask(_listed(history, now), now)[:MOST_ASKED]:
+        reply = ask("POST", f"{history.url}/{delivery.id}/{history.attempt}", history.headers)
+        if reply.status not in history.asked:
             log.warning("%s: redelivery of %s was refused (%d)", repository.name, delivery.guid, reply.status)
             break
         log.info("%s: asked for delivery %s again", repository.name, delivery.guid)
@@ -77,11 +93,60 @@ def to_ask(deliveries: Sequence[Delivery], now: datetime) -> list[Delivery]:
     return sorted(found, key=lambda delivery: delivery.delivered_at)
 
 
-def _listed(url: str, headers: dict[str, str]) -> list[Delivery]:
-    reply = ask("GET", f"{url}?per_page=100", headers)
+def _listed(history: History, now: datetime) -> list[Delivery]:
+    reply = ask("GET", f"{history.url}?per_page=100", history.headers)
     if reply.status != 200:
-        raise Retry(f"{url} answered {reply.status}: may the token read the repository's webhooks?")
+        raise Retry(f"{history.url} answered {reply.status}: may the token read the repository's webhooks?")
     try:
-        return msgspec.convert(reply.json(), list[Delivery])
+        return history.read(reply.json(), now)
     except msgspec.ValidationError as error:
-        raise Retry(f"{url} is no list of deliveries: {error}") from error
+        raise Retry(f"{history.url} is no list of deliveries: {error}") from error
+
+
+def _github(name: str, data: Mapping[str, Any], token: str) -> History:
+    return History(
+        url=f"{data['api']}/repos/{quote(name)}/hooks/{data['hook_id']}/deliveries",
+        attempt="attempts",
+        headers={"Authorization": f"Bearer {token}", "Accept": "application/vnd.github+json"},
+        asked=frozenset({202}),
+        read=lambda listed, _now: msgspec.convert(listed, list[Delivery]),
+    )
+
+
+class _Event(msgspec.Struct, frozen=True):
+    """One attempt, as GitLab lists it: for a week, and of when not a word in every version."""
+
+    id: int
+    trigger: str
+    request_headers: dict[str, str] = {}
+    response_status: str | int | None = None
+    created_at: datetime | None = None
+
+
+def _gitlab(name: str, data: Mapping[str, Any], token: str) -> History:
+    return History(
+        url=f"{data['api']}/projects/{quote(name, safe='')}/hooks/{data['hook_id']}/events",
+        attempt="resend",
+        headers={"PRIVATE-TOKEN": token},
+        asked=frozenset({200, 201}),
+        read=lambda listed, now: [_attempt(one, now) for one in msgspec.convert(listed, list[_Event])],
+    )
+
+
+def _attempt(event: _Event, now: datetime) -> Delivery:
+    """A status that is no number (`internal error`) is one that never came."""
+    status = str(event.response_status or "")
+    sent = {key.lower(): value for key, value in event.request_headers.items()}
+    return Delivery(
+        id=event.id,
+        guid=sent.get("idempotency-key") or sent.get("x-gitlab-event-uuid") or str(event.id),
+        delivered_at=event.created_at or now - PATIENT,
+        status_code=int(status) if status.isascii() and status.isdigit() else 0,
+        event="push" if event.trigger == "push_hooks" else event.trigger,
+    )
+
+
+_HISTORIES: Mapping[str, Callable[[str, Mapping[str, Any], str], History]] = {
+    "github": _github,
+    "gitlab": _gitlab,
+}

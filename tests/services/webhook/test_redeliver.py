@@ -1,4 +1,4 @@
-"""Deliveries that never reached us are asked for again, at GitHub; sparingly."""
+"""Deliveries that never reached us are asked for again, at GitHub and GitLab; sparingly."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from services.webhook import missed
-from services.webhook.forges.failed import MOST_TRIES, Delivery, ask_again, to_ask
+from services.webhook.forges.failed import MOST_ASKED, MOST_TRIES, Delivery, ask_again, to_ask
 from shared.errors import Retry
 from shared.record import Record
 from tests.memory import START, ManualClock, MemoryBus, MemoryStore
@@ -126,3 +126,49 @@ def test_the_heads_are_looked_at_whatever_the_api_says(
     store.commit(repository(tmp_path, github.url))
     assert missed.look(store, bus, clock) == 1  # type: ignore[arg-type]
     assert [event.data["after"] for event in bus.events] == ["c" * 40]
+
+
+def gitlab_listed(asked: Asked) -> Told:
+    if asked.method == "POST":
+        return Told(201, {"response_status": 200})
+    sent = {"Idempotency-Key": "k-1", "X-Gitlab-Event": "Push Hook"}
+    rows = [
+        {"id": 31, "trigger": "push_hooks", "request_headers": sent, "response_status": "internal error"},
+        {"id": 32, "trigger": "push_hooks", "request_headers": sent, "response_status": "502"},
+        {"id": 33, "trigger": "tag_push_hooks", "request_headers": {}, "response_status": "500"},
+        {
+            "id": 34,
+            "trigger": "push_hooks",
+            "request_headers": {"X-Gitlab-Event-UUID": "u"},
+            "response_status": "202",
+        },
+        {
+            "id": 35,
+            "trigger": "push_hooks",
+            "request_headers": {"X-Gitlab-Event-UUID": "u"},
+            "response_status": "500",
+        },
+    ]
+    return Told(200, rows)
+
+
+def test_gitlab_is_asked_too(tmp_path: Path, github: OtherSide):
+    github.answer = gitlab_listed
+    connected = repository(tmp_path, f"{github.url}/api/v4", forge="gitlab")
+    assert ask_again(connected, NOW) == 1
+    listing, attempt = github.asked
+    assert listing.path == "/api/v4/projects/org%2Fconfig/hooks/7/events?per_page=100"
+    assert listing.headers["private-token"] == "ghp-1"
+    assert (attempt.method, attempt.path.rsplit("/hooks/7/")[1]) in {
+        ("POST", "events/31/resend"),
+        ("POST", "events/32/resend"),
+    }
+
+
+def test_no_more_are_asked_for_at_once_than_a_forge_lets_through(tmp_path: Path, github: OtherSide):
+    def many(asked: Asked) -> Told:
+        row = {"trigger": "push_hooks", "response_status": "500"}
+        return Told(201) if asked.method == "POST" else Told(200, [{**row, "id": n} for n in range(20)])
+
+    github.answer = many
+    assert ask_again(repository(tmp_path, github.url, forge="gitlab"), NOW) == MOST_ASKED
