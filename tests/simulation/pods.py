@@ -205,7 +205,7 @@ def _judge(workload: Workload, attempt: int, world: PodWorld) -> Script:
     document = workload.document
     model_id, mark = document["model_id"], document["mark"]
     say = _voice(workload, world, "/kuznia/deployment", f"releases/{model_id}")
-    yield 2 + 25 * world.chance()
+    yield 2 + 150 * world.chance() ** 3  # a step may be over before
     kind = world.faults.hit("pod.evaluation")
     if kind or world.chance() < MUTE:
         return _CODES.get(kind, 1)
