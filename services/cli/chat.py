@@ -94,7 +94,8 @@ def _pieces(response: Any) -> Iterator[str]:
         chunk = json.loads(text.removeprefix("data: "))
         if "error" in chunk:
             raise Reject(str(chunk["error"]["message"]))
-        yield str(chunk["choices"][0]["delta"].get("content") or "")
+        for choice in chunk["choices"][:1]:  # the figures at the end come without one
+            yield str(choice["delta"].get("content") or "")
 
 
 def _words(body: bytes) -> str:

@@ -11,7 +11,7 @@ import click
 import msgspec
 
 from services.cli.common import installation, json_option, opened, print_json, print_table, when
-from services.gateway.tokens import new_token
+from services.gateway.tokens import new_token, token_hash
 from shared.errors import Reject
 from shared.identity import workload_name
 from shared.local import LocalPorts
@@ -78,6 +78,11 @@ def revoke(identifier: str) -> None:
         click.echo(f"revoked {identifier}")
 
 
+def _holds(ports: LocalPorts, token: str) -> bool:
+    known = ports.store.list("tokens", status="ACTIVE", limit=1_000_000)
+    return any(record.data["hash"] == token_hash(token) for record in known)
+
+
 def store_token(ports: LocalPorts, data: dict[str, object]) -> str:
     """Keep a token's record; its id."""
     identifier = f"t-{secrets.token_hex(4)}"
@@ -88,10 +93,13 @@ def store_token(ports: LocalPorts, data: dict[str, object]) -> str:
 
 
 def own_token(ports: LocalPorts, home: Path, tenant: str) -> str:
-    """The command line's own token for a tenant, made at the first need; a file of mode 0600."""
+    """The command line's own token for a tenant, made at the first need, and anew where the one that is kept was
+    revoked or is of another registry; a file of mode 0600.
+    """
     path = home / "secrets" / f"cli-token-{workload_name(tenant)}"
-    if path.exists():
-        return path.read_text()
+    kept = path.read_text() if path.exists() else ""
+    if kept and _holds(ports, kept):
+        return kept
     token, data = new_token(tenant=tenant, label="kuznia chat")
     store_token(ports, data)
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -89,3 +89,16 @@ def test_the_command_line_s_own_is_made_once_for_a_tenant(home: Path):
     ports.close()
     files = list((home / "secrets").glob("cli-token-*"))
     assert [stat.S_IMODE(path.stat().st_mode) for path in files] == [0o600, 0o600]
+
+
+def test_its_own_is_made_anew_once_it_was_revoked(home: Path):
+    ports = open_ports(Settings(home=home, cache=home))
+    first = own_token(ports, home, "team-x")
+    ports.close()
+    (listed,) = read("tokens", "list")
+    told("tokens", "revoke", listed["id"])
+    ports = open_ports(Settings(home=home, cache=home))
+    again = own_token(ports, home, "team-x")
+    assert again != first
+    assert own_token(ports, home, "team-x") == again
+    ports.close()
