@@ -40,6 +40,10 @@ def test_every_required_field_has_an_example():
         assert examples[0].startswith(f"{path[-1]}: "), path
 
 
+def judged(**judge: object) -> dict[str, object]:
+    return {"strategy": "canary", "canary": {"judge": {"metric": "contains", **judge}}}
+
+
 BAD = [
     (
         {"name": "LLM_QA"},
@@ -124,6 +128,21 @@ BAD = [
         "deployment.keep_minutes: is read with strategies blue-green and canary only",
     ),
     (
+        {"deployment": judged(metric="loss", by="platform")},
+        "judge.metric: is loss, which is measured on weights, and no engine tells it; write one of exact_match",
+    ),
+    (
+        {"deployment": judged(metric="contain", by="platform")},
+        r"judge.metric: is contain, which no evaluation measures; did you mean `contains`\?",
+    ),
+    (
+        {"deployment": judged(metric="helpfulness", by="platform")},
+        "judge.metric: is helpfulness, .* write one of exact_match, contains, rouge_l, or `by: events`",
+    ),
+    ({"deployment": judged(samples=0)}, "judge.samples: is `0`: input should be greater than or equal to 1"),
+    ({"deployment": judged(by="people")}, "judge.by: is `people`; write 'platform' or 'events'"),
+    ({"deployment": judged(metric=None)}, "judge.metric: .*such as `metric: contains`"),
+    (
         {"deployment": {"cold_start_seconds": 5}},
         "deployment.cold_start_seconds: is read with scale_to_zero_minutes only",
     ),
@@ -169,6 +188,43 @@ def test_metrics_default_to_those_that_judge(make):
     assert filled["metrics"] == ["loss", "rouge_l"]
     assert filled["thresholds"] == {"loss": {"max": 2.0}}
     assert filled["baseline"] == {"metric": "rouge_l", "min_gain": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("judge", "by"),
+    [
+        ({}, "platform"),
+        ({"metric": "rouge_l"}, "platform"),
+        ({"by": "events"}, "events"),
+        ({"metric": "helpfulness"}, "events"),
+        ({"metric": "loss"}, "events"),
+    ],
+)
+def test_the_platform_judges_a_canary_where_the_metric_is_its_own(make, judge, by):
+    checked = check(make(manifest={"deployment": judged(**judge)}))
+    assert (checked.faults, checked.warnings) == ((), ())
+    assert checked.manifest["deployment"]["canary"]["judge"]["by"] == by
+
+
+@pytest.mark.parametrize(
+    ("judge", "warned"),
+    [
+        ({"samples": 5}, True),
+        ({"samples": 5, "max_drop": 0.2}, False),
+        ({"samples": 5, "max_drop": 0.0}, False),
+        ({"samples": 5, "by": "events"}, False),
+        ({}, False),
+    ],
+)
+def test_a_sample_that_one_answer_decides_is_warned_of(make, judge, warned):
+    checked = check(make(manifest={"deployment": judged(**judge)}))
+    assert checked.faults == ()
+    assert [fault.mend for fault in checked.warnings] == (
+        ["write `samples: 20` or more, or a greater max_drop"] if warned else []
+    )
+    assert all(
+        "for one wrong answer of 5: that is 0.2 of the mean" in fault.what for fault in checked.warnings
+    )
 
 
 def test_a_gpu_kind_counts_as_one_gpu(make):
