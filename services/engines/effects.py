@@ -9,12 +9,10 @@ import msgspec
 from events.engine_idle import EngineIdle
 from events.workload_changed import WorkloadChanged
 from shared.errors import Reject
-from shared.forge.serving import READY_PATHS
-from shared.ports.cluster import Limits, Workload
+from shared.forge.server import Server, workload
 from shared.record import Do, Record
 from shared.service import Effect, Ports, Speech
 
-GRACE_SECONDS = 60.0
 ENGINE = "vllm-with-adapters"  # no engine of model.yaml: a cluster that only knows those refuses it
 
 
@@ -23,7 +21,7 @@ def effects(ports: Ports) -> Mapping[str, Effect]:
 
     def serve(do: Do, record: Record) -> Sequence[Speech]:
         try:
-            ports.cluster.apply(_workload(do, record, ports.settings.ready_seconds))
+            ports.cluster.apply(workload(_server(do, record), do, record, ports.settings.ready_seconds))
         except Reject as error:  # this cluster cannot have it: its adapters go to servers of their own
             ports.cluster.stop(do.arguments["server"])  # nor shall anything of it stay
             return [_refused(do, record, str(error))]
@@ -39,28 +37,21 @@ def effects(ports: Ports) -> Mapping[str, Effect]:
     return {"serve": serve, "stop": stop, "remind": remind}
 
 
-def _workload(do: Do, record: Record, ready_seconds: float) -> Workload:
-    data, server = record.data, do.arguments["server"]
+def _server(do: Do, record: Record) -> Server:
+    data = record.data
     document = {
-        "release": server,
         "key": record.key,
         "engine": ENGINE,
         "base_model": data["base_model"],
         "base_revision": data["base_revision"],
         "template": data["template"],
         "max_rank": data["max_rank"],
-        "cause": do.cause,
-        "traceparent": do.traceparent,
     }
-    return Workload(
-        name=server,
+    return Server(
+        name=do.arguments["server"],
         service="engines",
-        key=record.key,
-        kind="server",
-        module="services.engines.pod",
+        engine="vllm",
         document=document,
-        limits=Limits(deadline_seconds=ready_seconds, grace_seconds=GRACE_SECONDS),
-        ready_path=READY_PATHS["vllm"],
         labels={"tenant": data["tenant"]},
     )
 

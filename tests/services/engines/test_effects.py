@@ -79,6 +79,15 @@ def test_its_server_once_however_often_it_is_asked_for(cluster: Cluster, tmp_pat
     path.write_bytes(msgspec.json.encode(workload.document))
     told = documents.read(Document, {"KUZNIA_POD": str(path)})
     assert (told.name, told.base_model, told.base_revision) == ("engine-team-x-0123", "org/base", "main")
+    assert (told.release, told.cause, told.traceparent) == (workload.name, "e-1", "00-trace")
+
+
+def test_its_answers_get_the_better_part_of_the_cluster_s_grace(cluster: Cluster):
+    """Told nothing, its pod would end them after half of it."""
+    perform(cluster, "serve", server="engine-1")
+    (workload,) = cluster.applied.values()
+    told = msgspec.convert(workload.document, Document)
+    assert workload.limits.grace_seconds / 2 < told.grace_seconds < workload.limits.grace_seconds
 
 
 def test_a_cluster_that_cannot_have_it_fails_it_and_so_its_adapters_go_elsewhere(cluster: Cluster):
