@@ -23,6 +23,7 @@ _RESTART = "jobset.sigs.k8s.io/restart-attempt"
 _STARTING = "Starting"
 _PREEMPTED = "Preempted"
 _DONE = frozenset({"Succeeded", "Failed"})
+_HELD = frozenset({"Queued", "Suspended"})
 _WAITING_PODS = 8  # of which events are asked for: the others of many nodes wait for the same
 
 
@@ -212,7 +213,10 @@ def _pending(standing: Standing, view: View, found: Cause) -> Standing:
         standing = replace(standing, phase="pending", attempt=standing.attempt + 1)
     elif found.reason == _STARTING and standing.attempt > 1:
         return standing  # why it is started again says more
-    return replace(standing, reason=found.reason, message=found.message)
+    began = (
+        0 if found.reason in _HELD else standing.began
+    )  # as a Job's deadline begins anew once it is let go
+    return replace(standing, reason=found.reason, message=found.message, began=began)
 
 
 def _aged(pod: Object, place: int) -> Object:

@@ -178,6 +178,7 @@ class TestSettings:
     def test_what_the_values_say_is_what_the_code_reads(self, chart: Chart):
         chosen = kubernetes.from_environment(variables(chart.documents("push.yaml")))
         assert (chosen.orchestrator, chosen.queue, chosen.hf_secret) == ("argo", "training", "hub")
+        assert chosen.git_secret == "git"
         assert (chosen.releases, chosen.gitops_repository) == (
             "gitops",
             "https://git.example.com/acme/deploy.git",
@@ -226,10 +227,10 @@ class TestSecrets:
     def test_files_of_a_secret_are_copied_for_their_owner_alone(self, chart: Chart):
         pod = of(chart.documents("push.yaml"), "Deployment", "webhook")["spec"]["template"]["spec"]
         script = pod["initContainers"][0]["args"][0]
-        assert script.count("install -m 0600") == 2
+        assert script.count("install -m 0600") == 3
         assert "'/var/lib/kuznia/secrets/'" in script
         volumes = [volume["secret"]["secretName"] for volume in pod["volumes"] if "secret" in volume]
-        assert volumes == ["kuznia-engine", "forge"]
+        assert volumes == ["kuznia-engine", "forge", "git"]
 
     def test_git_is_opened_for_who_launches(self, chart: Chart):
         documents = chart.documents("push.yaml")
@@ -325,6 +326,15 @@ class TestDoors:
                     blocks = {peer["ipBlock"]["cidr"] for peer in rule["to"] if "ipBlock" in peer}
                     assert blocks == {"169.254.20.10/32", "169.254.169.254/32"}
         assert asked >= 5, "the platform's, and two of each tenant"
+
+    def test_what_an_ingress_leads_to_bears_its_annotations(self, chart: Chart):
+        note = {"cloud.google.com/backend-config": '{"default": "long-answers"}'}
+        values = merged(chart.said("push.yaml"), {"ingress": {"serviceAnnotations": note}})
+        documents = chart.documents(values)
+        (ingress,) = [d for d in documents if d["kind"] == "Ingress"]
+        paths = [path for rule in ingress["spec"]["rules"] for path in rule["http"]["paths"]]
+        for name in {path["backend"]["service"]["name"] for path in paths}:
+            assert of(documents, "Service", name)["metadata"]["annotations"] == note
 
     def test_google_asks_each_for_its_health(self, chart: Chart):
         documents = chart.documents("routes.yaml")

@@ -48,12 +48,13 @@ def test_a_home_is_furnished_with_secrets_that_only_its_owner_reads(chart: Chart
     home.mkdir()
     secret(mounts / "0", **{"engine.secret": b"e" * 32})
     secret(mounts / "1", github=b"token", gitlab=b"other")
+    secret(mounts / "2", **{".gitconfig": b"[credential]"})
     script = script.replace("/var/lib/kuznia", str(home)).replace("/run/secrets/kuznia", str(mounts))
     for _ in range(2):  # a container may begin again
         subprocess.run(["sh", "-ec", script], check=True)
     assert len(engine_key(home, "serve-a")) == 64
     kept = {path.relative_to(home).as_posix(): path for path in home.rglob("*") if path.is_file()}
-    assert sorted(kept) == ["engine.secret", "secrets/github", "secrets/gitlab"]
+    assert sorted(kept) == [".gitconfig", "engine.secret", "secrets/github", "secrets/gitlab"]
     assert {stat.S_IMODE(path.stat().st_mode) for path in kept.values()} == {0o600}
     assert kept["secrets/github"].read_bytes() == b"token"
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+import shlex
+from typing import Any
 
+import click
 import pytest
 import yaml
 
-from services.cli.main import SECTIONS
+from services.cli.main import SECTIONS, cli
 from shared.experiment.manifest import Deployment
 from shared.kubernetes.releases.application import Release, message_of
 from tests import kubernetes_checks
@@ -53,14 +56,41 @@ def test_files_are_there():
 
 def test_commands_are_ours():
     known = {command for section in SECTIONS.values() for command in section}
-    assert (
-        set(
-            re.findall(
-                r"kuznia ([a-z]+) ", "\n".join(re.findall(r"^kuznia .*$|`kuznia [^`]*`", TEXT, re.MULTILINE))
-            )
-        )
-        <= known
-    )
+    lines = re.findall(r"^(?:kuznia|on-front) .*$|`kuznia [^`]*`", TEXT, re.MULTILINE)
+    said = set(re.findall(r"(?:kuznia|on-front) ([a-z]+)", "\n".join(lines)))
+    assert {"hook", "new", "check", "watch", "tokens", "rollback"} <= said <= known
+
+
+def test_options_are_ours():
+    for line in re.findall(r"^(?:kuznia|on-front) .*$", TEXT, re.MULTILINE):
+        command: click.Command = cli
+        for word in shlex.split(line, comments=True)[1:]:
+            if isinstance(command, click.Group):
+                found = command.get_command(click.Context(command), word)
+                assert found, line
+                command = found
+            elif word.startswith("--"):
+                assert word in {option for parameter in command.params for option in parameter.opts}, line
+
+
+def test_secrets_that_it_makes_are_those_that_its_values_name(chart: Chart):
+    named = re.findall(r"`(front|workers|training)\.(\S+): ([^`]*)`", TEXT)
+    values: dict[str, Any] = {}
+    for part, path, value in named:
+        below: Any = yaml.safe_load(value)
+        for key in reversed([part, *path.split(".")]):
+            below = {key: below}
+        values = merged(values, below)
+    documents = chart.documents(merged(VALUES, values))
+    assert len(named) == 3
+    secrets = {
+        volume["secret"]["secretName"]
+        for document in documents
+        if document["kind"] == "Deployment" and document["metadata"]["name"] in ("front", "webhook")
+        for volume in document["spec"]["template"]["spec"]["volumes"]
+        if "secret" in volume
+    }
+    assert secrets == set(re.findall(r"create secret generic (\S+)", TEXT))
 
 
 def test_what_the_trailers_are_called():

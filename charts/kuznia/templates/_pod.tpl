@@ -23,6 +23,9 @@ KUZNIA_K8S_PRIORITY_CLASS: {{ . | quote }}
 {{- with $values.training.hubSecret }}
 KUZNIA_K8S_HF_SECRET: {{ . }}
 {{- end }}
+{{- with $values.training.gitSecret }}
+KUZNIA_K8S_GIT_SECRET: {{ . }}
+{{- end }}
 {{- with $values.training.egress }}
 KUZNIA_K8S_EGRESS: {{ join "," . | quote }}
 {{- end }}

@@ -24,6 +24,9 @@ CONTAINER = "main"  # what Argo calls it too
 USER = 10001  # of our images
 FOLDER, FILE = "/etc/kuznia", "document.json"
 HOME = "/var/lib/kuznia"
+GIT = "/etc/kuznia-git"  # where git looks besides its home, which is the pod's own and empty
+# Key of the Secret -> where git wants it.
+_GIT_FILES = {".gitconfig": "git/config", ".git-credentials": "git/credentials"}
 # What is written outside the home: downloads and caches, and the locks by which pods of one machine share cores.
 _SCRATCH = {"tmp": "/tmp", "home": HOME, "cores": "/opt/cache/kuznia/cores"}  # noqa: S108 - of the pod alone
 _MODELS = {"models": "/opt/cache/kuznia/models"}  # in the image; or fetched, where the hub may be asked
@@ -42,7 +45,7 @@ def template(workload: Workload, settings: KubernetesSettings, needs: Needs) -> 
         "securityContext": security(),
         **placement(needs),
         "containers": [container(workload, settings, needs)],
-        "volumes": volumes(settings, needs),
+        "volumes": volumes(settings, needs) + git_files(workload, settings),
     }
     named = {"priorityClassName": priority(workload, settings), "runtimeClassName": settings.runtime_class}
     spec |= {name: value for name, value in named.items() if value}
@@ -80,7 +83,7 @@ def container(workload: Workload, settings: KubernetesSettings, needs: Needs) ->
         "image": image_of(workload, settings),
         "imagePullPolicy": "IfNotPresent",
         "args": ["python", "-m", workload.module],
-        "env": environment(settings),
+        "env": environment(settings) + git_home(workload, settings),
         "resources": resources(needs, settings),
         "securityContext": {
             "allowPrivilegeEscalation": False,
@@ -93,6 +96,7 @@ def container(workload: Workload, settings: KubernetesSettings, needs: Needs) ->
             {"name": "document", "mountPath": FOLDER, "readOnly": True},
             *({"name": name, "mountPath": path} for name, path in disks(settings).items()),
             {"name": "shm", "mountPath": "/dev/shm"},  # noqa: S108 - of the pod alone
+            *([{"name": "git", "mountPath": GIT, "readOnly": True}] if reads_git(workload, settings) else []),
         ],
     }
 
@@ -125,6 +129,25 @@ def volumes(settings: KubernetesSettings, needs: Needs) -> list[Object]:
         *found,
         {"name": "shm", "emptyDir": shm},
     ]
+
+
+def reads_git(workload: Workload, settings: KubernetesSettings) -> bool:
+    """Whether it fetches an experiment of a repository that asks who it is. Engines load weights, and no experiment."""
+    return bool(settings.git_secret) and workload.kind == "job"
+
+
+def git_home(workload: Workload, settings: KubernetesSettings) -> list[Object]:
+    """The variable by which git finds its files."""
+    return [{"name": "XDG_CONFIG_HOME", "value": GIT}] if reads_git(workload, settings) else []
+
+
+def git_files(workload: Workload, settings: KubernetesSettings) -> list[Object]:
+    """The volume with git's files: a token in a file, which a variable would show to whoever may look at the pod."""
+    if not reads_git(workload, settings):
+        return []
+    items = [{"key": key, "path": path} for key, path in _GIT_FILES.items()]
+    secret = {"secretName": settings.git_secret, "items": items, "defaultMode": 0o440}
+    return [{"name": "git", "secret": secret}]
 
 
 def disks(settings: KubernetesSettings) -> dict[str, str]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
 from collections.abc import Callable
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -179,6 +182,40 @@ class TestEverywhere:
         assert values(manifest)["HF_HUB_OFFLINE"] == "0"
         assert sources(manifest)["HF_TOKEN"] == {"secretKeyRef": {"name": "hf-token", "key": "token"}}
         assert values(main(training(), environment={"HF_HUB_OFFLINE": "1"}))["HF_HUB_OFFLINE"] == "1"
+
+    @pytest.mark.parametrize("orchestrator", ["job", "argo"])
+    def test_private_repositories_are_opened_by_files_of_git(self, orchestrator: str):
+        made = main(training(**GPU), git_secret="git", orchestrator=orchestrator)
+        (step,) = made["spec"].get("templates") or [made["spec"]["template"]["spec"]]
+        (container,) = step.get("containers") or [step["container"]]
+        told = {each["name"]: each.get("value") for each in container["env"]}
+        mounts = {each["name"]: each for each in container["volumeMounts"]}
+        assert mounts["git"] == {"name": "git", "mountPath": told["XDG_CONFIG_HOME"], "readOnly": True}
+        (secret,) = [volume["secret"] for volume in step["volumes"] if volume["name"] == "git"]
+        assert secret["secretName"] == "git"
+        assert {item["path"] for item in secret["items"]} == {"git/config", "git/credentials"}
+        plain = pod_of(main(training(**GPU)))["spec"]
+        assert "git" not in {volume["name"] for volume in plain["volumes"]}
+
+    def test_git_finds_a_token_there(self, tmp_path: Path):
+        """As git itself looks for it, with the files where the pod has them."""
+        (tmp_path / "git").mkdir()
+        (tmp_path / "git" / "config").write_text("[credential]\n\thelper = store\n")
+        (tmp_path / "git" / "credentials").write_text("https://bot:token-1@git.example.com\n")
+        done = subprocess.run(
+            ["git", "credential", "fill"],
+            input="protocol=https\nhost=git.example.com\n\n",
+            env={
+                "PATH": os.environ["PATH"],
+                "HOME": "/nonexistent",
+                "XDG_CONFIG_HOME": str(tmp_path),
+                **SILENT,
+            },
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert "password=token-1" in done.stdout
 
     def test_base_models_are_the_image_s_or_fetched_to_a_disk_of_the_pod(self):
         for offline, fetched in (("0", True), ("1", False)):
@@ -364,6 +401,7 @@ class TestJobSet:
 
 
 HTTPS = [{"protocol": "TCP", "port": 443}]
+SILENT = {"GIT_TERMINAL_PROMPT": "0", "GIT_CONFIG_NOSYSTEM": "1"}
 
 
 class TestWorkflow:

@@ -104,7 +104,8 @@ class Heard:
 
 
 @pytest.fixture
-def heard() -> Iterator[Heard]:
+def heard(monkeypatch: pytest.MonkeyPatch) -> Iterator[Heard]:
+    monkeypatch.setattr("shared.kubernetes.watch._FIRST_PAUSE", 0.05)
     made = Heard()
     yield made
     made.watch.close()
