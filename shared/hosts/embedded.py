@@ -16,6 +16,7 @@ from shared.service import Ports, Service
 
 THREADS = 6  # for effects
 WAIT_SECONDS = 30.0
+PAUSE_SECONDS = 1.0  # before a bus that could not be asked is asked again
 log = logging.getLogger("kuznia.host")
 
 
@@ -81,7 +82,7 @@ class EmbeddedHost:
             log.error("%s", error)
         except Exception:  # whatever one delivery holds, the others must go out
             log.exception("lend")
-        self._stop.wait(1)
+        self._stop.wait(PAUSE_SECONDS)
         return []
 
     def _sweep_forever(self) -> None:

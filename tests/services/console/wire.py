@@ -10,6 +10,8 @@ import threading
 import msgspec
 import uvicorn
 
+from tests.servers import PromptServer
+
 
 class Answer(msgspec.Struct):
     """What came over the wire."""
@@ -53,7 +55,7 @@ class Served:
     def __init__(self, app) -> None:
         self._socket = socket.create_server(("127.0.0.1", 0))
         config = uvicorn.Config(app, log_level="warning", ws="none", timeout_graceful_shutdown=5)
-        self._server = uvicorn.Server(config)
+        self._server = PromptServer(config)
         self._thread = threading.Thread(target=self._server.run, args=([self._socket],), daemon=True)
         self._thread.start()
         self.client = Client(self._socket.getsockname()[1])

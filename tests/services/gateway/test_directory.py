@@ -31,7 +31,11 @@ def _put(store: DictStore, name: str) -> None:
     store.put(f"releases/{name}", {"model_id": name, "tenant": "t"})
 
 
-def test_a_store_that_is_away_leaves_the_last_snapshot(caplog: pytest.LogCaptureFixture):
+def test_a_store_that_is_away_leaves_the_last_snapshot(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("services.gateway.directory.APART_BLIND", 0.01)
+
     async def scenario() -> None:
         store = FlakyStore()
         directory = StoreDirectory(store)
@@ -98,6 +102,7 @@ def test_the_watch_sees_a_change_and_reads_nothing_without_one(
     monkeypatch.setattr(StoreDirectory, "_stale", lambda directory: asked.append(1) or real(directory))
     monkeypatch.setattr("services.gateway.directory.RELOAD_EVERY", 0.05)
     monkeypatch.setattr("services.gateway.directory.MARKER_EVERY", 0.05)
+    monkeypatch.setattr("services.gateway.directory.APART_BLIND", 0.05)
 
     async def scenario() -> None:
         store = kind()

@@ -163,8 +163,9 @@ def test_an_engine_that_closes_after_each_answer(world: World):
     assert engine.connections == 5
 
 
-def test_an_engine_that_moved_is_found_by_looking_again(tmp_path: Path):
+def test_an_engine_that_moved_is_found_by_looking_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """A store without a change marker is read every 2 s only; a refused connection does not wait for that."""
+    monkeypatch.setattr("services.gateway.directory.APART_BLIND", 0.05)
     world = World(tmp_path, store=DictStore()).start()
     try:
         gone = world.serve()
@@ -231,7 +232,8 @@ def test_an_engine_that_takes_no_connection_is_a_timeout(tmp_path: Path):
         world.close()
 
 
-def test_idle_connections_are_swept(tmp_path: Path):
+def test_idle_connections_are_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("services.gateway.background.SWEEP_EVERY", 0.05)
     world = World(tmp_path, Options(keep_alive=0.01)).start()
     try:
         engine: Engine = world.serve()

@@ -26,6 +26,7 @@ from shared.engine_key import engine_key
 from shared.errors import Conflict, Retry
 from shared.record import Record
 from shared.settings import Settings
+from tests.servers import PromptServer
 from tests.services.gateway.engine import Engine
 
 T = TypeVar("T")
@@ -106,7 +107,7 @@ class World:
         config = uvicorn.Config(
             self.app, http="httptools", ws="none", lifespan="on", log_config=None, timeout_graceful_shutdown=2
         )
-        self._server = uvicorn.Server(config)
+        self._server = PromptServer(config)
         self._serving = asyncio.run_coroutine_threadsafe(self._server.serve([self._socket]), self._loop)
         until(lambda: self._server.started)
         return self

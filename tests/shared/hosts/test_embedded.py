@@ -360,6 +360,7 @@ def test_closing_waits_for_what_is_in_hand_and_lends_no_more(house: House):
 
 
 def test_a_bus_that_cannot_be_asked_is_asked_again(house: House, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("shared.hosts.embedded.PAUSE_SECONDS", 0.05)
     real, errors = house.local.bus.lease, iter([Retry("the disk is full"), KeyError("a bug")])
 
     def lease(limit: int, wait: float) -> Any:

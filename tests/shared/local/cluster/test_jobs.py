@@ -99,6 +99,7 @@ class TestLimits:
         rig.run(rig.job(*steps, memory_bytes=250 * 2**20))
         rig.reached("job", "succeeded")
 
+    @pytest.mark.slow
     def test_a_job_past_its_deadline(self, rig: Any) -> None:
         rig.run(rig.job(["say", "step 1"], ["sleep", 600], deadline_seconds=3))
         status = rig.reached("job", "failed")

@@ -61,6 +61,7 @@ def test_a_server_that_ends_before_it_is_ready(rig: Any) -> None:
     assert (status.reason, status.message) == ("Error", "no such model")
 
 
+@pytest.mark.slow
 def test_a_server_that_never_gets_ready(rig: Any) -> None:
     rig.run(rig.server(["say", "loading"], ["serve", "/elsewhere"], deadline_seconds=3))
     status = rig.reached("server", "failed")
