@@ -46,11 +46,15 @@ def _source(ports: Ports, verdict: Verdict) -> dict[str, Any] | None:
 
 
 def _is_over(ports: Ports, verdict: Verdict) -> bool:
-    """Whether a word of the run comes late: its version has been spoken of since."""
-    if verdict.of != verdict.run:
-        return False
+    """Whether a word of the run comes late: its version has been spoken of since. A version that another run has made
+    is none of its own: that it is taken is just what the author has to read.
+    """
     model = ports.store.load(f"runs/{verdict.run}").data.get("model")
-    return bool(model and ports.store.load(f"statuses/{model['model_id']}@{model['version']}").revision)
+    if verdict.of != verdict.run or not model:
+        return False
+    key = f"{model['model_id']}@{model['version']}"
+    made_by = ports.store.load(f"models/{key}").data.get("run_id", verdict.run)
+    return bool(made_by == verdict.run and ports.store.load(f"statuses/{key}").revision)
 
 
 def _token(repository: Mapping[str, Any]) -> str:

@@ -262,3 +262,14 @@ def test_who_waits_is_told_of_once_a_place(world: World, forge: OtherSide):
         "queued, place 2",
         "queued, place 1",
     ]
+
+
+def test_that_a_version_is_another_run_s_is_told_whatever_became_of_that(world: World, forge: OtherSide):
+    world.hear(validated())
+    data = {"source": encode(SOURCE), "model": {"model_id": MODEL_ID, "version": "1.0.0"}}
+    world.store.commit(Record(key="runs/r-second", status="QUEUED", data=data))
+    world.hear(
+        TrainingFinished(run_id="r-second", attempt=0, outcome="failed", cause="already made by another")
+    )
+    assert [asked.json()["state"] for asked in forge.asked] == ["pending", "failure"]
+    assert forge.asked[-1].json()["description"] == "already made by another"
