@@ -16,8 +16,11 @@ from typing import Any
 
 from events.catalog import definitions
 from services.discovery import discover
+from services.ingress import notification, storage
+from shared import places
 from shared.experiment.manifest import LABEL
 from shared.service import Service
+from shared.storage.paths import RESERVED
 
 ROOT = Path(__file__).resolve().parents[1]
 CATALOG = ROOT / "infra" / "terraform" / "catalog.tf.json"
@@ -60,7 +63,21 @@ def catalog() -> dict[str, Any]:
             "catalog_indexes": indexes,
             "catalog_unindexed": exemptions,
             "catalog_tenant_pattern": LABEL,
+            "catalog_notification": notified(),
+            "catalog_unfinished": f"{RESERVED}/",
         },
+    }
+
+
+def notified() -> dict[str, str]:
+    """What a bucket has to tell, and whom, so that ingress takes it for the event of a manifest."""
+    return {
+        "event": storage.NAME,
+        "format": notification.FORMAT,
+        "path": "/events",
+        "prefix": f"{places.TENANTS}/",
+        "source": notification.SOURCE,
+        "type": notification.WRITTEN,
     }
 
 
@@ -109,6 +126,7 @@ def delivery(source: str) -> dict[str, int]:
         first, longest = values["RETRY_SECONDS"]
         return {
             "ack_seconds": values["ACK_SECONDS"],
+            "push_ack_seconds": values["PUSH_ACK_SECONDS"],
             "kept_seconds": values["KEPT_SECONDS"],
             "attempts": values["FORWARDED_AFTER"],
             "first_retry_seconds": first,

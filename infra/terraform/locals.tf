@@ -12,13 +12,16 @@ locals {
     }
   }
 
-  # Beside services that are pushed to: does what nobody pushes, in each one's stead.
+  # Who launches speaks to the cluster and mirrors nothing on Cloud Run: it pulls, inside, whatever the others do.
+  pushed = var.delivery == "push" ? { for name, service in local.catalog_services : name => service if !service.launches } : {}
+
+  # Beside services that are pushed to: does what nobody pushes, in each one's stead, and rings for them again.
   reconciler = var.delivery == "pull" ? {} : {
     reconciler = {
       hears     = []
-      says      = local.catalog_events
+      says      = distinct(flatten([for service in local.pushed : concat(service.says, service.hears)]))
       artifacts = "write"
-      launches  = true
+      launches  = false
     }
   }
 
@@ -55,8 +58,16 @@ locals {
   # Readable, unique, and never over the 30 characters of an account's id.
   tenant_ids = { for tenant in var.tenants : tenant => "${var.name}-${substr(tenant, 0, 10)}-${substr(sha256(tenant), 0, 4)}" }
 
+  # Apart, who starts engines and who calls them derive the engines' keys of one secret.
+  secrets = merge(var.secrets, var.layout == "apart" ? {
+    engine-secret = {
+      parts   = toset([for part, rights in local.parts : part if rights.launches])
+      tenants = toset([])
+    }
+  } : {})
+
   # Of each part the secrets that it may read: name -> where Secret Manager has it. All are mounted as files.
-  secrets_of = { for part in keys(local.parts) : part => { for name, secret in var.secrets : name => "projects/${var.project}/secrets/${var.name}-${name}" if contains(secret.parts, part) } }
+  secrets_of = { for part in keys(local.parts) : part => { for name, secret in local.secrets : name => "projects/${var.project}/secrets/${var.name}-${name}" if contains(secret.parts, part) } }
 
   database = "projects/${var.project}/databases/${var.firestore_database}"
   objects  = "projects/_/buckets/${google_storage_bucket.artifacts.name}/objects/"

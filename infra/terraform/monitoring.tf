@@ -23,17 +23,18 @@ resource "google_monitoring_alert_policy" "dead_letters" {
   user_labels           = local.labels
 
   conditions {
-    display_name = "A dead-letter subscription holds messages"
+    display_name = "Messages were forwarded to dead letters"
 
     condition_threshold {
-      filter          = "metric.type = \"pubsub.googleapis.com/subscription/num_undelivered_messages\" AND resource.type = \"pubsub_subscription\" AND resource.labels.subscription_id = monitoring.regex.full_match(\"(${join("|", keys(local.catalog_services))})\\\\.dead\")"
+      filter          = "metric.type = \"pubsub.googleapis.com/subscription/dead_letter_message_count\" AND resource.type = \"pubsub_subscription\" AND resource.labels.subscription_id = monitoring.regex.full_match(\"(${join("|", keys(local.catalog_services))})\\\\..+\")"
       comparison      = "COMPARISON_GT"
       threshold_value = 0
-      duration        = "60s"
+      duration        = "0s"
 
+      # What is counted is what was forwarded: the subscriptions of dead letters are emptied by who hears them.
       aggregations {
-        alignment_period   = "60s"
-        per_series_aligner = "ALIGN_MAX"
+        alignment_period   = "300s"
+        per_series_aligner = "ALIGN_SUM"
       }
     }
   }

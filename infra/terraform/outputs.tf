@@ -29,6 +29,7 @@ output "parts" {
     account  = google_service_account.part[part].email
     launches = rights.launches
     secrets  = local.secrets_of[part]
+    pushed   = contains(keys(local.pushed), part)
   } }
 }
 
@@ -38,7 +39,13 @@ output "tenants" {
     trainer   = google_service_account.trainer[tenant].email
     engine    = google_service_account.engine[tenant].email
     artifacts = "gs://${google_storage_bucket.artifacts.name}/tenants/${tenant}"
+    secrets   = { for name, secret in var.secrets : name => "projects/${var.project}/secrets/${var.name}-${name}" if contains(secret.tenants, tenant) }
   } }
+}
+
+output "bucket_sender" {
+  description = "Lets the bucket's word in, once the platform runs; empty without events_url."
+  value       = join("", [for key, url in local.told : "kuznia senders add bucket --event ${local.catalog_notification.event} --source ${local.catalog_notification.source}${google_storage_bucket.artifacts.name} --google-account ${google_service_account.bucket[key].email} --audience ${url}"])
 }
 
 output "secrets" {

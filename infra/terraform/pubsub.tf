@@ -32,6 +32,11 @@ resource "google_pubsub_subscription" "dead" {
   expiration_policy {
     ttl = ""
   }
+
+  retry_policy {
+    minimum_backoff = "${local.catalog_delivery.first_retry_seconds}s"
+    maximum_backoff = "${local.catalog_delivery.longest_retry_seconds}s"
+  }
 }
 
 resource "google_pubsub_subscription" "heard" {
@@ -40,7 +45,7 @@ resource "google_pubsub_subscription" "heard" {
   name                       = each.key
   topic                      = google_pubsub_topic.event[each.value.event].id
   labels                     = local.labels
-  ack_deadline_seconds       = var.delivery == "push" ? 600 : local.catalog_delivery.ack_seconds
+  ack_deadline_seconds       = contains(keys(local.pushed), each.value.service) ? local.catalog_delivery.push_ack_seconds : local.catalog_delivery.ack_seconds
   message_retention_duration = "${local.catalog_delivery.kept_seconds}s"
   enable_message_ordering    = true
 
@@ -60,7 +65,7 @@ resource "google_pubsub_subscription" "heard" {
 
   # Unwrapped, with attributes as headers: a CloudEvent in binary mode.
   dynamic "push_config" {
-    for_each = var.delivery == "push" ? [google_cloud_run_v2_service.service[each.value.service].uri] : []
+    for_each = contains(keys(local.pushed), each.value.service) ? [google_cloud_run_v2_service.service[each.value.service].uri] : []
 
     content {
       push_endpoint = "${push_config.value}/${each.value.service}"

@@ -1,4 +1,5 @@
-# Where events are pushed: a Cloud Run service for each event service; nothing runs while nothing happens.
+# Where events are pushed: a Cloud Run service for each event service that launches nothing; nothing runs while nothing
+# happens.
 
 resource "google_service_account" "push" {
   count = var.delivery == "push" ? 1 : 0
@@ -18,7 +19,7 @@ resource "google_service_account_iam_member" "push_signs" {
 }
 
 resource "google_cloud_run_v2_service" "service" {
-  for_each = var.delivery == "push" ? local.catalog_services : {}
+  for_each = local.pushed
 
   name                = "${var.name}-${each.key}"
   location            = var.region
@@ -49,7 +50,7 @@ resource "google_cloud_run_v2_service" "service" {
       resources {
         limits = {
           cpu    = "1"
-          memory = "512Mi"
+          memory = "1Gi"
         }
         cpu_idle          = true
         startup_cpu_boost = true
@@ -93,7 +94,7 @@ resource "google_cloud_run_v2_service" "service" {
 
       empty_dir {
         medium     = "MEMORY"
-        size_limit = "64Mi"
+        size_limit = "512Mi"
       }
     }
 
@@ -121,7 +122,7 @@ resource "google_cloud_run_v2_service" "service" {
 
 # Only Pub/Sub, by the token that it carries; and the service looks at the token once more.
 resource "google_cloud_run_v2_service_iam_member" "push" {
-  for_each = var.delivery == "push" ? local.catalog_services : {}
+  for_each = local.pushed
 
   name     = google_cloud_run_v2_service.service[each.key].name
   location = var.region

@@ -1,6 +1,6 @@
 # Made empty: a value is added by hand (`gcloud secrets versions add`), so that no state and no plan ever holds it.
 resource "google_secret_manager_secret" "this" {
-  for_each = var.secrets
+  for_each = local.secrets
 
   secret_id           = "${var.name}-${each.key}"
   labels              = local.labels
@@ -18,7 +18,7 @@ resource "google_secret_manager_secret" "this" {
 }
 
 resource "google_secret_manager_secret_iam_member" "part" {
-  for_each = merge([for name, secret in var.secrets : { for part in secret.parts : "${name}/${part}" => {
+  for_each = merge([for name, secret in local.secrets : { for part in secret.parts : "${name}/${part}" => {
     name = name
     part = part
   } }]...)
@@ -29,7 +29,7 @@ resource "google_secret_manager_secret_iam_member" "part" {
 }
 
 resource "google_secret_manager_secret_iam_member" "tenant" {
-  for_each = merge([for name, secret in var.secrets : { for tenant in secret.tenants : "${name}/${tenant}" => {
+  for_each = merge([for name, secret in local.secrets : { for tenant in secret.tenants : "${name}/${tenant}" => {
     name   = name
     tenant = tenant
   } }]...)

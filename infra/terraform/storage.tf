@@ -33,6 +33,18 @@ resource "google_storage_bucket" "artifacts" {
     }
   }
 
+  # Parts of large uploads: what they became stays, so they are no history; what a killed pod left goes as well.
+  lifecycle_rule {
+    action {
+      type = "Delete"
+    }
+    condition {
+      age            = 2
+      matches_prefix = [local.catalog_unfinished]
+      with_state     = "ANY"
+    }
+  }
+
   depends_on = [google_project_service.this]
 }
 
@@ -64,7 +76,7 @@ resource "google_storage_bucket" "audit" {
   depends_on = [google_project_service.this]
 }
 
-# Who did what to registry, artifacts, topics and secrets goes to the audit bucket.
+# Who changed what is in this project, and who read a secret, goes to the audit bucket.
 resource "google_project_iam_audit_config" "secrets" {
   project = var.project
   service = "secretmanager.googleapis.com"
@@ -100,7 +112,8 @@ resource "google_storage_bucket_iam_member" "part" {
   member = google_service_account.part[each.key].member
 }
 
-# A tenant's pods see their own part of the bucket; a listing is judged by the prefix it asks for.
+# A tenant's pods see their own part of the bucket; a listing is judged by the prefix it asks for. A trainer also puts
+# parts of large uploads aside, where shared/storage/google.py does.
 resource "google_storage_bucket_iam_member" "trainer" {
   for_each = var.tenants
 
@@ -111,7 +124,7 @@ resource "google_storage_bucket_iam_member" "trainer" {
   condition {
     title       = "own prefix"
     description = "Objects of this tenant"
-    expression  = "resource.name.startsWith(\"${local.objects}tenants/${each.key}/\") || api.getAttribute(\"storage.googleapis.com/objectListPrefix\", \"\").startsWith(\"tenants/${each.key}/\")"
+    expression  = "resource.name.startsWith(\"${local.objects}tenants/${each.key}/\") || resource.name.startsWith(\"${local.objects}${local.catalog_unfinished}tenants/${each.key}/\") || api.getAttribute(\"storage.googleapis.com/objectListPrefix\", \"\").startsWith(\"tenants/${each.key}/\")"
   }
 }
 

@@ -211,8 +211,8 @@ variable "secrets" {
   default = {}
 
   validation {
-    condition     = alltrue([for name in keys(var.secrets) : can(regex("^[a-zA-Z0-9_-]{1,200}$", name))])
-    error_message = "Names of secrets have 1 to 200 letters, digits, hyphens and underscores."
+    condition     = alltrue([for name in keys(var.secrets) : can(regex("^[a-zA-Z0-9_-]{1,200}$", name)) && name != "engine-secret"])
+    error_message = "Names of secrets have 1 to 200 letters, digits, hyphens and underscores; engine-secret is made where it is needed."
   }
 
   validation {
@@ -223,6 +223,17 @@ variable "secrets" {
   validation {
     condition     = alltrue([for secret in var.secrets : length(setsubtract(secret.parts, keys(local.parts))) == 0])
     error_message = "secrets names a part that there is not: platform where layout is together, else front and the services."
+  }
+}
+
+variable "events_url" {
+  description = "Where this installation's POST /events is reached from outside, such as https://kuznia.example.com/events: the artifact bucket then tells it what was written. Empty: it tells nobody, and pods speak for themselves."
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = var.events_url == "" || can(regex("^https://[^/?#@ ]+(/[^?# ]*)?${local.catalog_notification.path}$", var.events_url))
+    error_message = "events_url must be an https:// URL that ends in /events."
   }
 }
 

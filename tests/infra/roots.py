@@ -131,4 +131,6 @@ def taken(plan: Plan) -> dict[str, Any]:
         | {"artifacts": f"gs://bucket/tenants/{tenant}"}
         for tenant in TENANTS
     }
-    return {"parts": plan["output.parts"], "tenants": tenants}
+    secrets = {tenant: plan["output.tenants"][tenant]["secrets"] for tenant in TENANTS}
+    tenants = {tenant: {**told, "secrets": secrets[tenant]} for tenant, told in tenants.items()}
+    return {"parts": plan["output.parts"], "tenants": tenants, "trainer_image": DIGEST}

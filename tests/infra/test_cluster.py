@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from services.discovery import discover
+from shared import engine_key
 from tests.infra.conftest import Make
 from tests.infra.roots import DIGEST, Plan, email, of, one, taken
 
@@ -74,11 +75,16 @@ def test_with_push_the_front_and_the_reconciler_run_in_the_cluster(terraform: Ma
     given = {"image": DIGEST, "artifacts": "gs://bucket", "delivery": "push", **taken(pushed)}
     plan = terraform("cluster").plan("minimal", **given)
     parts = of(plan, "kubernetes_deployment_v1.part")
-    assert set(parts) == {"front", "reconciler"}
+    launching = {"training", "validation", "deployment", "engines"}
+    assert set(parts) == {"front", "reconciler", *launching}
     (pod,) = parts["reconciler"]["spec"][0]["template"][0]["spec"]
     worker = ["tini", "--", "python", "-m", "services.worker"]
-    assert pod["init_container"][0]["command"] == [*worker, "subscribe", *discover()]
-    assert pod["container"][0]["command"] == [*worker, "reconcile", *discover()]
+    served = sorted(set(discover()) - launching)
+    assert pod["init_container"][0]["command"] == [*worker, "subscribe", *served]
+    assert pod["container"][0]["command"] == [*worker, "reconcile", *served]
+    assert not pod["automount_service_account_token"]
+    (pod,) = parts["training"]["spec"][0]["template"][0]["spec"]
+    assert pod["container"][0]["command"] == [*worker, "pull", "training"]
 
 
 def test_a_delivery_that_the_platform_has_not_is_refused(terraform: Make, apart: Plan):
@@ -90,7 +96,8 @@ def test_a_delivery_that_the_platform_has_not_is_refused(terraform: Make, apart:
 
 def test_a_parts_secrets_are_files_in_its_pod_and_in_no_others(cluster: Plan, apart: Plan):
     classes = {name: value["manifest"] for name, value in of(cluster, "kubernetes_manifest.secret").items()}
-    assert set(classes) == {"forge-token", "outbound-key"}
+    assert set(classes) == {"forge-token", "outbound-key", "engine-secret"}
+    launching = {"training", "validation", "deployment", "engines", "front"}
     assert classes["forge-token"]["metadata"]["namespace"] == "kuznia"
     assert classes["forge-token"]["spec"]["provider"] == "gke"
     (told,) = json.loads(json.dumps(yaml.safe_load(classes["forge-token"]["spec"]["parameters"]["secrets"])))
@@ -103,12 +110,58 @@ def test_a_parts_secrets_are_files_in_its_pod_and_in_no_others(cluster: Plan, ap
         mounts = {m["mount_path"]: (m["name"], m["read_only"]) for m in pod["container"][0]["volume_mount"]}
         found = {path: name for path, name in mounts.items() if path.startswith("/etc/")}
         wanted = {"status": "forge-token", "outbound": "outbound-key"}.get(name)
+        wanted = "engine-secret" if name in launching else wanted
         assert found == ({f"/etc/kuznia/secrets/{wanted}": (f"secret-{wanted}", True)} if wanted else {})
         volumes = {volume["name"]: volume["csi"] for volume in pod["volume"] if volume.get("csi")}
         assert set(volumes) == ({f"secret-{wanted}"} if wanted else set())
         for (csi,) in volumes.values():
             assert csi["driver"] == "secrets-store-gke.csi.k8s.io"
             assert csi["volume_attributes"] == {"secretProviderClass": wanted}
+
+
+def test_the_secret_of_engines_lies_in_the_home_of_who_launches_for_nobody_else_to_read(cluster: Plan):
+    for name, value in of(cluster, "kubernetes_deployment_v1.part").items():
+        (pod,) = value["spec"][0]["template"][0]["spec"]
+        made = [one for one in pod["init_container"] or [] if one["name"] == "engine-secret"]
+        assert bool(made) == (name in {"training", "validation", "deployment", "engines", "front"})
+        for container in made:
+            *words, target = container["command"]
+            assert words == ["install", "-m", "0600", "/etc/kuznia/secrets/engine-secret/value"]
+            assert target == f"/var/lib/kuznia/{engine_key.SECRET}"
+            mounts = [mount["mount_path"] for mount in container["volume_mount"]]
+            assert mounts == ["/var/lib/kuznia", "/etc/kuznia/secrets/engine-secret"]
+
+
+def test_apart_what_is_launched_runs_in_the_cluster(cluster: Plan, terraform: Make, apart: Plan):
+    for value in of(cluster, "kubernetes_deployment_v1.part").values():
+        (container,) = value["spec"][0]["template"][0]["spec"][0]["container"]
+        told = {entry["name"]: entry["value"] for entry in container["env"]}
+        assert (told["KUZNIA_CLUSTER"], told["KUZNIA_K8S_TRAINER_IMAGE"]) == ("kubernetes", DIGEST)
+    given = {"image": DIGEST, "artifacts": "gs://b", **taken(apart), "trainer_image": ""}
+    done = terraform("cluster").try_plan("minimal", **given)
+    assert done.returncode == 1
+    assert "trainer_image must be named where the services are apart" in " ".join(done.stderr.split())
+
+
+def test_a_tenants_hub_token_is_kept_up_by_the_cluster_itself(terraform: Make, apart: Plan, cluster: Plan):
+    given = {"image": DIGEST, "artifacts": "gs://b", "hub_secret": "hf-token", **taken(apart)}
+    plan = terraform("cluster").plan("minimal", **given)
+    sync = one(plan, "kubernetes_manifest.hub_sync", "team-x")["manifest"]
+    read = one(plan, "kubernetes_manifest.hub", "team-x")["manifest"]
+    assert set(of(plan, "kubernetes_manifest.hub")) == {"team-x"}, "it names no other tenant"
+    assert (sync["kind"], sync["metadata"]["name"], sync["metadata"]["namespace"]) == (
+        "SecretSync",
+        "hub",
+        "team-x",
+    )
+    assert sync["spec"]["serviceAccountName"] == "trainer"
+    assert sync["spec"]["secretProviderClassName"] == read["metadata"]["name"]
+    assert sync["spec"]["secretObject"]["data"] == [{"sourcePath": "value", "targetKey": "token"}]
+    (told,) = yaml.safe_load(read["spec"]["parameters"]["secrets"])
+    assert told["resourceName"].endswith("/kuznia-hf-token/versions/latest")
+    pod = of(plan, "kubernetes_deployment_v1.part")["training"]["spec"][0]["template"][0]["spec"][0]
+    assert ("KUZNIA_K8S_HF_SECRET", "hub") in {(e["name"], e["value"]) for e in pod["container"][0]["env"]}
+    assert of(cluster, "kubernetes_manifest.hub") == {}
 
 
 def test_a_variable_may_name_the_file_of_a_secret(terraform: Make, apart: Plan):

@@ -14,6 +14,9 @@ import pytest
 from events.catalog import definitions
 from infra import generate
 from services.discovery import discover
+from services.ingress import http, notification, storage
+from shared import places
+from shared.storage.paths import RESERVED
 
 TOPICS = generate.ROOT / "shared" / "google" / "topics.py"
 
@@ -48,8 +51,22 @@ def test_names_are_those_that_the_bus_uses(capability: Callable[[str, bool, str]
     assert all(topics.dead_name(service) == f"{service}.dead" for service in content["catalog_services"])
     delivery = content["catalog_delivery"]
     assert (delivery["ack_seconds"], delivery["kept_seconds"]) == (topics.ACK_SECONDS, topics.KEPT_SECONDS)
-    assert delivery["attempts"] == topics.FORWARDED_AFTER
+    assert (delivery["attempts"], delivery["push_ack_seconds"]) == (
+        topics.FORWARDED_AFTER,
+        topics.PUSH_ACK_SECONDS,
+    )
     assert (delivery["first_retry_seconds"], delivery["longest_retry_seconds"]) == topics.RETRY_SECONDS
+
+
+def test_what_the_bucket_tells_is_what_the_door_takes():
+    content = generate.catalog()["locals"]
+    told = content["catalog_notification"]
+    headers = {"eventtype": told["type"], "payloadformat": told["format"]}
+    assert notification.is_one(headers)
+    assert notification.event(headers, {"bucket": "b", "name": "n"})["source"] == told["source"] + "b"
+    assert (told["path"], told["event"]) == (http.PATH, storage.NAME)
+    assert places.of_run("team-x", "r-1").startswith(told["prefix"])
+    assert content["catalog_unfinished"] == f"{RESERVED}/"
 
 
 def test_delivery_is_within_what_pubsub_takes():

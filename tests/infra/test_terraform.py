@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import json
 import re
 import subprocess
@@ -10,8 +12,12 @@ import pytest
 
 from events.catalog import definitions
 from events.parts import ModelVersion
+from infra import generate
 from services.discovery import discover
+from services.ingress import google, notification, senders
+from services.ingress import http as ingress
 from shared import places
+from shared.storage.paths import RESERVED
 from tests.infra.conftest import Make
 from tests.infra.roots import TENANTS, TERRAFORM, Plan, Terraform, member, of, one, roles
 
@@ -146,7 +152,25 @@ def test_a_tenant_sees_its_own_prefix(apart: Plan, kind: str, role: str):
             member(apart, kind, tenant),
         )
         places = re.findall(r"tenants/([^/]+)/", value["condition"][0]["expression"])
-        assert places == [tenant, tenant]
+        assert set(places) == {tenant}
+
+
+def test_a_trainers_large_uploads_lie_aside_where_it_may_write(apart: Plan):
+    """What goes up in parts is put together below `.unfinished`, and only a trainer does so."""
+    capable = importlib.util.find_spec("google.cloud.storage")
+    depth = importlib.import_module("shared.storage.google").RIGHTS_DEPTH if capable else 2
+    for tenant in TENANTS:
+        aside = "/".join([RESERVED, *places.of_run(tenant, "r-1").split("/")[:depth], ""])
+        told = one(apart, "google_storage_bucket_iam_member.trainer", tenant)["condition"][0]["expression"]
+        assert f'/objects/{aside}")' in told
+        read = one(apart, "google_storage_bucket_iam_member.engine", tenant)["condition"][0]["expression"]
+        assert RESERVED not in read
+    (rule,) = [
+        rule
+        for rule in apart["google_storage_bucket.artifacts"]["lifecycle_rule"]
+        if rule["condition"][0]["matches_prefix"]
+    ]
+    assert rule["condition"][0]["matches_prefix"] == [f"{RESERVED}/"]
 
 
 def test_all_that_a_tenants_pods_write_lies_where_they_may(apart: Plan):
@@ -166,7 +190,7 @@ def test_all_that_a_tenants_pods_write_lies_where_they_may(apart: Plan):
             allowed = re.findall(
                 r'startsWith\("(?:[^"]*/objects/)?(tenants/[^"]+/)"\)', value["condition"][0]["expression"]
             )
-            assert set(allowed) == {f"{places.of_tenant(tenant)}/"}
+            assert allowed[0] == f"{places.of_tenant(tenant)}/"
             reached = [path for path in written if f"{path}/x".startswith(allowed[0])]
             assert reached == (written if tenant == model.tenant else [])
 
@@ -185,7 +209,8 @@ def test_a_pushed_services_secrets_are_files_and_no_variables(pushed: Plan):
 
 def test_a_pod_says_what_pods_say(apart: Plan):
     said = {name for name, value in of(apart, "google_pubsub_topic_iam_member.tenant_says").items() if value}
-    pods = {"training-progressed", "checkpoint-written", "training-finished", "evaluation-finished"}
+    pods = {event for events in generate.POD_SAYS.values() for event in events}
+    assert {"checkpoint-written", "evaluation-finished", "answers-judged"} <= pods < set(definitions())
     assert said == {f"{tenant}/{event}" for tenant in TENANTS for event in pods}
     engine = roles(apart, member(apart, "engine", "team-x"))
     assert {role for role, _ in engine} == {"roles/storage.objectViewer"}
@@ -272,10 +297,53 @@ def test_gpu_pools_go_down_to_nothing_and_are_spot(apart: Plan):
 
 
 def test_secrets_are_made_empty(apart: Plan):
-    assert set(of(apart, "google_secret_manager_secret.this")) == {"hf-token", "forge-token", "outbound-key"}
+    given = {"hf-token", "forge-token", "outbound-key"}
+    assert set(of(apart, "google_secret_manager_secret.this")) == {*given, "engine-secret"}
     assert [address for address in apart if "secret_version" in address] == []
     readers = of(apart, "google_secret_manager_secret_iam_member.tenant")
     assert [value["member"] for value in readers.values()] == [member(apart, "trainer", "team-x")]
+
+
+def test_apart_who_starts_engines_and_who_calls_them_share_one_secret(apart: Plan, together: Plan):
+    readers = {
+        key.split("/")[1]
+        for key in of(apart, "google_secret_manager_secret_iam_member.part")
+        if key.startswith("engine-secret/")
+    }
+    assert readers == {"training", "validation", "deployment", "engines", "front"}
+    assert {
+        name for name, part in apart["output.parts"].items() if "engine-secret" in part["secrets"]
+    } == readers
+    assert of(together, "google_secret_manager_secret.this") == {}
+
+
+def test_the_bucket_tells_nobody_unless_it_is_told_whom(apart: Plan):
+    assert of(apart, "google_storage_notification.bucket") == {}
+    assert of(apart, "google_pubsub_subscription.bucket") == {}
+    assert apart["output.bucket_sender"] == ""
+
+
+def test_the_bucket_tells_the_door_of_what_was_written(platform: Terraform):
+    """As the door takes it: written objects of tenants, unwrapped, by a token that `kuznia senders add` lets in."""
+    url = "https://kuznia.example.com/events"
+    plan = platform.plan("minimal", events_url=url)
+    (told,) = of(plan, "google_storage_notification.bucket").values()
+    assert told["event_types"] == [notification.WRITTEN]
+    assert (told["payload_format"], told["object_name_prefix"]) == (notification.FORMAT, f"{places.TENANTS}/")
+    assert told["topic"] == "google_pubsub_topic/kuznia-bucket"
+    (subscription,) = of(plan, "google_pubsub_subscription.bucket").values()
+    (push,) = subscription["push_config"]
+    account = "kuznia-bucket@project.iam.gserviceaccount.com"
+    assert push["push_endpoint"] == url
+    assert push["no_wrapper"] == [{"write_metadata": True}]
+    assert push["oidc_token"] == [{"audience": url, "service_account_email": account}]
+    assert url.endswith(ingress.PATH)
+    words = plan["output.bucket_sender"].split()
+    assert words[:4] == ["kuznia", "senders", "add", "bucket"]
+    said = dict(zip(words[4::2], words[5::2], strict=True))
+    assert senders.faults("bucket", [said["--event"]], [said["--source"]]) == []
+    assert google.faults(said["--google-account"], said["--audience"]) == []
+    assert said["--source"] == f"{notification.SOURCE}my-kuznia-project-kuznia-artifacts"
 
 
 def test_alerts_watch_dead_letters_age_and_findings(together: Plan):
@@ -285,7 +353,7 @@ def test_alerts_watch_dead_letters_age_and_findings(together: Plan):
     text = json.dumps(policies)
     for name in discover():
         assert name in text
-    for metric in ("num_undelivered_messages", "oldest_unacked_message_age", "kuznia_doctor_findings"):
+    for metric in ("dead_letter_message_count", "oldest_unacked_message_age", "kuznia_doctor_findings"):
         assert metric in text
 
 
@@ -295,9 +363,14 @@ def test_the_budget_is_made_where_there_is_an_account(together: Plan, apart: Pla
 
 
 def test_push_goes_to_a_service_each_unwrapped_with_a_token(pushed: Plan):
-    assert set(of(pushed, "google_cloud_run_v2_service.service")) == set(discover())
+    launching = {"training", "validation", "deployment", "engines"}
+    assert set(of(pushed, "google_cloud_run_v2_service.service")) == set(discover()) - launching
     for name, value in of(pushed, "google_pubsub_subscription.heard").items():
         service = name.split(".")[0]
+        if service in launching:
+            assert (value["push_config"], value["ack_deadline_seconds"]) == ([], 10)
+            continue
+        assert value["ack_deadline_seconds"] == 600
         (push,) = value["push_config"]
         assert push["push_endpoint"] == f"google_cloud_run_v2_service/kuznia-{service}/{service}"
         assert push["no_wrapper"] == [{"write_metadata": True}]
@@ -324,9 +397,11 @@ def test_every_variable_that_is_set_is_one_that_the_code_reads(pushed: Plan):
 
 def test_what_nobody_pushes_is_done_by_the_reconciler(pushed: Plan, apart: Plan):
     found = roles(pushed, member(pushed, "part", "reconciler"))
+    served = [discover()[name] for name in of(pushed, "google_cloud_run_v2_service.service")]
     assert {on for role, on in found if role == "roles/pubsub.publisher"} == {
-        f"google_pubsub_topic/{event}" for event in definitions()
+        f"google_pubsub_topic/{event}" for service in served for event in (*service.hears, *service.says)
     }
+    assert ("roles/container.clusterViewer", "project") not in found
     assert "reconciler" not in of(apart, "google_service_account.part")
 
 
@@ -340,6 +415,8 @@ def test_what_nobody_pushes_is_done_by_the_reconciler(pushed: Plan, apart: Plan)
         ({"tenants": ["kube-x"]}, "are namespaces of others"),
         ({"delivery": "push"}, "needs layout"),
         ({"control_image": "repository/control:1"}, "a tag may be moved"),
+        ({"events_url": "http://kuznia.example.com/events"}, "https:// URL that ends in /events"),
+        ({"secrets": {"engine-secret": {}}}, "made where it is needed"),
         ({"operators": ["allUsers"]}, "nobody public"),
         ({"audit_retention_days": 30}, "audit_retention_days must be 183"),
         ({"secrets": {"x": {"tenants": ["nobody"]}}}, "secrets names a tenant"),

@@ -2,16 +2,17 @@
 locals {
   keeper   = contains(keys(var.parts), "platform") ? "platform" : "front"
   services = [for part in keys(var.parts) : part if !contains(["platform", "front", "reconciler"], part)]
+  pushed   = [for service in local.services : service if var.parts[service].pushed]
   worker   = ["tini", "--", "python", "-m", "services.worker"]
 
   commands = merge(
     { (local.keeper) = ["tini", "--", "kuznia", "up"] },
-    { for service in local.services : service => concat(local.worker, ["pull", service]) if var.delivery == "pull" },
-    { for part in ["reconciler"] : part => concat(local.worker, ["reconcile"], local.services) if var.delivery == "push" },
+    { for service in local.services : service => concat(local.worker, ["pull", service]) if !var.parts[service].pushed },
+    { for part in ["reconciler"] : part => concat(local.worker, ["reconcile"], local.pushed) if var.delivery == "push" },
   )
 
   # Who is pushed to cannot say itself what it hears, as it is not there before something was said.
-  before = { for part in ["reconciler"] : part => concat(local.worker, ["subscribe"], local.services) if var.delivery == "push" }
+  before = { for part in ["reconciler"] : part => concat(local.worker, ["subscribe"], local.pushed) if var.delivery == "push" }
 
   environment = merge({
     GOOGLE_CLOUD_PROJECT      = var.project
@@ -19,6 +20,11 @@ locals {
     KUZNIA_HOST               = "0.0.0.0"
     KUZNIA_FIRESTORE_DATABASE = var.firestore_database
     KUZNIA_ARTIFACTS          = var.artifacts
+    }, local.keeper == "platform" ? {} : {
+    KUZNIA_CLUSTER           = "kubernetes"
+    KUZNIA_K8S_TRAINER_IMAGE = var.trainer_image
+    }, var.hub_secret == "" ? {} : {
+    KUZNIA_K8S_HF_SECRET = "hub"
   }, var.environment)
 
   own_environment = { front = { KUZNIA_SERVICES = "none" } }
@@ -122,6 +128,42 @@ resource "kubernetes_deployment_v1" "part" {
             volume_mount {
               name       = "home"
               mount_path = "/var/lib/kuznia"
+            }
+          }
+        }
+
+        # Secrets are mounted readable by all of the pod; this one is wanted by its owner alone, in the home.
+        dynamic "init_container" {
+          for_each = [for name in keys(var.parts[each.key].secrets) : name if name == "engine-secret"]
+
+          content {
+            name    = init_container.value
+            image   = var.image
+            command = ["install", "-m", "0600", "/etc/kuznia/secrets/${init_container.value}/value", "/var/lib/kuznia/engine.secret"]
+
+            security_context {
+              allow_privilege_escalation = false
+              read_only_root_filesystem  = true
+
+              capabilities {
+                drop = ["ALL"]
+              }
+            }
+
+            resources {
+              requests = { cpu = "10m", memory = "16Mi" }
+              limits   = { memory = "64Mi" }
+            }
+
+            volume_mount {
+              name       = "home"
+              mount_path = "/var/lib/kuznia"
+            }
+
+            volume_mount {
+              name       = "secret-${init_container.value}"
+              mount_path = "/etc/kuznia/secrets/${init_container.value}"
+              read_only  = true
             }
           }
         }

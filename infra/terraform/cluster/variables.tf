@@ -63,6 +63,7 @@ variable "parts" {
     account  = string
     launches = bool
     secrets  = optional(map(string), {})
+    pushed   = optional(bool, false)
   }))
 
   validation {
@@ -77,7 +78,35 @@ variable "tenants" {
     trainer   = string
     engine    = string
     artifacts = string
+    secrets   = optional(map(string), {})
   }))
+}
+
+variable "trainer_image" {
+  description = "Image of training pods, by digest, where the services are apart: they share no machine, so the cluster runs what they launch."
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = var.trainer_image == "" || can(regex("@sha256:[0-9a-f]{64}$", var.trainer_image))
+    error_message = "trainer_image must end in @sha256:<64 hex digits>: a tag may be moved."
+  }
+
+  validation {
+    condition     = contains(keys(var.parts), "platform") || var.trainer_image != ""
+    error_message = "trainer_image must be named where the services are apart: what they launch runs in it."
+  }
+}
+
+variable "hub_secret" {
+  description = "Which of a tenant's secrets opens the model hub: it becomes the Secret `hub` of the tenant's namespace, kept up by GKE itself (its secret sync must be on). Empty: make that Secret by hand, or do without."
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = var.hub_secret == "" || anytrue([for tenant in var.tenants : contains(keys(tenant.secrets), var.hub_secret)])
+    error_message = "hub_secret must be a secret that names a tenant in infra/terraform."
+  }
 }
 
 variable "quotas" {

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 
 from events.envelope import Event
@@ -200,3 +202,29 @@ def test_where_events_are_only_pushed_nothing_piles_up(bus: buses.PubSubBus, del
     assert bus.ack(delivery)
     assert bus._room._lanes == {}
     assert bus._lending._hands == {}
+
+
+def test_who_extends_a_lease_does_not_take_it_from_who_settles(
+    bus: buses.PubSubBus, delivery: Delivery, monkeypatch: pytest.MonkeyPatch
+):
+    """Both compare the lease, and one changes it: without a turn each, what is done would be done again."""
+    began, end, leases = threading.Event(), threading.Event(), []
+
+    def extend(current: Delivery, _until: datetime) -> Delivery:
+        began.set()
+        assert end.wait(10)
+        return msgspec.structs.replace(current, lease="extended/1")
+
+    monkeypatch.setattr(bus._ledger, "extend", extend)
+    monkeypatch.setattr(bus._ledger, "finish", lambda current: leases.append(current.lease) or True)
+    extending = threading.Thread(target=bus.extend, args=[delivery])
+    extending.start()
+    assert began.wait(10)
+    settling = threading.Thread(target=bus.ack, args=[delivery])
+    settling.start()
+    settling.join(0.05)
+    end.set()
+    for thread in (extending, settling):
+        thread.join(10)
+    assert leases == ["extended/1"]
+    assert not bus.extend(delivery)
