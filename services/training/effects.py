@@ -159,8 +159,9 @@ def _not_run(started: TrainingStarted, why: str) -> TrainingFinished:
 
 def _taken(started: TrainingStarted, holder: str) -> TrainingFinished:
     cause = (
-        f"version {started.model.version} of {started.model.model_id} was already made by run {holder} from other"
-        f" content: raise `version` in {started.origin.source.experiment}/model.yaml and push again"
+        f"version {started.model.version} of {started.model.model_id} belongs to run {holder}, which has other"
+        f" content: raise `version` in {started.origin.source.experiment}/model.yaml and push again; if that run"
+        f" failed, `kuznia retry {holder}` tries it as it was"
     )
     return TrainingFinished(run_id=started.run_id, attempt=0, outcome="failed", cause=cause, job=started.job)
 

@@ -85,8 +85,9 @@ def test_other_content_under_a_taken_version_is_told_how_to_mend_it(world: World
     assert isinstance(word, TrainingFinished)
     assert (word.run_id, word.outcome) == ("r-other", "failed")
     assert word.cause == (
-        f"version 1.0.0 of team-x.llm-qa.v1 was already made by run {RUN} from other content:"
-        " raise `version` in experiments/llm-qa/model.yaml and push again"
+        f"version 1.0.0 of team-x.llm-qa.v1 belongs to run {RUN}, which has other content:"
+        " raise `version` in experiments/llm-qa/model.yaml and push again;"
+        f" if that run failed, `kuznia retry {RUN}` tries it as it was"
     )
     assert len(world.cluster.applied) == 1
 
@@ -99,7 +100,7 @@ def test_of_two_at_once_one_gets_it_and_the_other_finds_whose_it_is(world: World
     )
     (word,) = launch(world, other("r-other"), msgspec.structs.replace(world.ports, store=store))
     assert isinstance(word, TrainingFinished)
-    assert f"was already made by run {RUN}" in word.cause
+    assert f"belongs to run {RUN}, which" in word.cause
 
 
 def test_a_conflict_with_nobody_is_tried_again(world: World):
