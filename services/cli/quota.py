@@ -30,6 +30,7 @@ from shared.ports.store import Store
 from shared.settings import from_environment
 
 NONE = "unlimited"
+DEAD = "it is dead, and holds up nobody: `kuznia dead list` says of what"
 
 
 class Number(click.ParamType[Any]):
@@ -90,9 +91,13 @@ def list_quotas(as_json: bool) -> None:
         ledger = msgspec.convert(ports.store.load(KEY).data, Ledger)
         limits = _all_limits(ports.store, ledger)
         rows = [_used(tenant, limits[tenant], ledger, now) for tenant in sorted(limits)]
+        dead = [run for run in ledger.waiting if ports.store.load(f"runs/{run}").dead]
         waiting = [
             {"place": place, "run": run, "tenant": ledger.waiting[run].tenant, "why": why or "it is its turn"}
-            for place, (run, why) in enumerate(turns(ledger, limits, now).items(), 1)
+            for place, (run, why) in enumerate(turns(ledger.but(dead), limits, now).items(), 1)
+        ]
+        waiting += [
+            {"place": None, "run": run, "tenant": ledger.waiting[run].tenant, "why": DEAD} for run in dead
         ]
         history = {
             record.data["tenant"]: record.data.get("history", []) for record in ports.store.list("quotas")
@@ -104,7 +109,8 @@ def list_quotas(as_json: bool) -> None:
     columns = ("tenant", "trains", "at once", "GPU hours", "of this month", "high", "set by")
     print_table("quotas", columns, [_row(row, history) for row in rows])
     if waiting:
-        print_table("runs", ("place", "run", "tenant", "why"), [tuple(entry.values()) for entry in waiting])
+        rows_of = [(entry["place"] or "-", *list(entry.values())[1:]) for entry in waiting]
+        print_table("runs", ("place", "run", "tenant", "why"), rows_of)
 
 
 def _refuse(tenant: str, said: Mapping[str, Any], *, whole: bool) -> None:

@@ -16,7 +16,7 @@ from services.training.usage import month
 from shared.delivery import handle
 from shared.hosts.driver import Driver
 from shared.ports.bus import Query
-from shared.record import Record
+from shared.record import Dead, Record
 from tests.services.cli.operators import forge, forged, home
 from tests.services.cli.prepared import kuznia, read, refused, told
 from tests.shared.operations.home import Home
@@ -117,6 +117,24 @@ def test_shown_with_what_is_used_and_who_waits(forge: Home) -> None:
     text = told("quota", "list")
     assert "team-y" in text
     assert "(all)" in text
+
+
+def test_one_that_died_in_the_queue_has_no_place_in_it(forge: Home) -> None:
+    now = forge.clock.now()
+    entries = {
+        run: Entry(run=run, job=f"train-{run}", tenant="team-y", priority="normal", gpus=1, at=now)
+        for run in ("r-1", "r-2")
+    }
+    known = forge.store.load(KEY)
+    data = msgspec.to_builtins(Ledger(waiting=entries))
+    forge.store.commit(msgspec.structs.replace(known, status="OPEN", data=data))
+    mark = Dead(event="e-1", cause="a bug", at=now)
+    forge.store.commit(Record(key="runs/r-1", status="QUEUED", data={}, dead=mark))
+    first, second = read("quota", "list")["waiting"]
+    assert (first["place"], first["run"], first["why"]) == (1, "r-2", "it is its turn")
+    assert (second["place"], second["run"]) == (None, "r-1")
+    assert "kuznia dead list" in second["why"]
+    assert "kuznia dead list" in " ".join(told("quota", "list").split())
 
 
 def test_what_is_heard_holds(forge: Home) -> None:
