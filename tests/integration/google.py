@@ -61,9 +61,9 @@ class GoogleInstallation(Installation):
                 start_new_session=True,
             )
 
-    def pull(self, name: str, **more: str) -> None:
-        """One service as a pull worker."""
-        self.work(name, [sys.executable, "-m", "services.worker", "pull", name], **more)
+    def pull(self, *names: str, **more: str) -> None:
+        """One service as a pull worker, or several as one."""
+        self.work("-".join(names), [sys.executable, "-m", "services.worker", "pull", *names], **more)
 
     def push(self, name: str, **more: str) -> None:
         """One service behind functions-framework, on a port of its own that its subscriptions push to."""

@@ -60,8 +60,8 @@ def test_each_service_killed_at_its_first_commit(
 ) -> None:
     """It dies with the decision made and nothing said of it; another worker of it takes over."""
     installation.up(KUZNIA_SERVICES="none")
-    for other in discover():
-        installation.pull(other, **({"KUZNIA_KILL_AT": "after-commit:1"} if other == name else {}))
+    installation.pull(*(other for other in discover() if other != name))
+    installation.pull(name, KUZNIA_KILL_AT="after-commit:1")
     run = repository.send()
     assert installation.workers[name].wait(150) == -signal.SIGKILL
     installation.pull(name)
