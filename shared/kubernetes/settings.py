@@ -47,9 +47,9 @@ class KubernetesSettings(msgspec.Struct, frozen=True, kw_only=True):
     address: where a server is spoken to: its Service's name (`service`), or the address of its pod (`pod`).
     priority_class: pattern, in which `{priority}` stands for that of the run (low, normal, high).
     hf_secret: Secret of the tenant's namespace whose key `token` opens the model hub. git_secret: one whose keys
-    `.gitconfig` and `.git-credentials` open the repositories of experiments to jobs. network_policy: whether
-    jobs get one; egress: networks (CIDR, with commas) that they may ask by HTTPS besides the public ones, such as
-    the control plane's, to which Argo's own container in a pod speaks.
+    `.gitconfig` and `.git-credentials` open the repositories of experiments to jobs. network_policy: whether jobs
+    and plain servers get one; egress: networks (CIDR, with commas) that they may ask by HTTPS besides the public
+    ones, such as the control plane's, to which Argo's own container in a pod speaks.
     executor_account: service account of Argo's own container in a pod.
     environment: variables that pods get besides their own.
     """

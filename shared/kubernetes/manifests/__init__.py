@@ -18,11 +18,12 @@ __all__ = ["Object", "manifests"]
 def manifests(workload: Workload, settings: KubernetesSettings) -> list[Object]:
     """All objects of a workload; the first is the main one, of the workload's own name.
 
-    The main one is created once. The others are the tenant's, or the server's, and may be applied again and
-    again. Raises Reject where the workload cannot be run in this cluster.
+    The main one of a job is created once. The others are the tenant's, or the server's, and may be applied again
+    and again. Raises Reject where the workload cannot be run in this cluster.
     """
     if workload.kind == "server":
-        return [server.deployment(workload, settings), server.service(workload, settings)]
+        own = [server.deployment(workload, settings), server.service(workload, settings)]
+        return own + network.policies(workload, settings)
     return [_main(workload, settings), *network.policies(workload, settings)]
 
 

@@ -83,7 +83,7 @@ def selector(workload: Workload) -> dict[str, str]:
 
 
 def of_jobs(tenant: str) -> dict[str, str]:
-    """What selects all pods of a tenant's jobs, whatever they are called: the policy of the network is theirs."""
+    """What selects all pods that we make for a tenant in one namespace: the policy of the network is theirs."""
     return {RECOMMENDED + "part-of": "kuznia", RECOMMENDED + "managed-by": "kuznia", TENANT: tenant}
 
 

@@ -1,12 +1,17 @@
-"""Whom a tenant's training pods may speak to: each other, names, their identity, and the world by HTTPS."""
+"""Whom a tenant's pods may speak to: jobs each other, the platform servers, all of them names, their identity, and the
+world by HTTPS. Servers of the chart have its policy in the place of this one.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 from shared.kubernetes.manifests.labels import RECOMMENDED, TENANT, Object, of_jobs, tenant_of
 from shared.kubernetes.settings import KubernetesSettings
 from shared.ports.cluster import Workload
 
-NAME = "kuznia-jobs"
+NAMES: Mapping[str, str] = {"job": "kuznia-jobs", "server": "kuznia-servers"}
+ASKERS = "kuznia-askers"
 # What GKE gives to pods, nodes and control planes, private or not.
 PRIVATE = [
     "10.0.0.0/8",
@@ -21,50 +26,53 @@ _IDENTITY = (80, 987, 988)
 
 
 def policies(workload: Workload, settings: KubernetesSettings) -> list[Object]:
-    """The policy of the tenant's jobs, the same for each of them; none where the cluster wants none."""
+    """The tenant's policy of jobs, or of servers: the same for each of them. None where the cluster wants none."""
     if not settings.network_policy:
         return []
     tenant = tenant_of(workload)
+    mine = of_jobs(tenant)
+    if workload.kind == "server":
+        ingress = {"from": [_namespace(settings.platform_namespace)], "ports": _ports("TCP", settings.port)}
+        spec = {"ingress": [ingress], "egress": _outside(settings)}
+    else:
+        peers: list[Object] = [{"podSelector": {"matchLabels": mine}}]
+        spec = {"ingress": [{"from": peers}], "egress": [{"to": peers}, *_outside(settings)]}
+    return [_policy(NAMES[workload.kind], mine, spec, settings.namespace_of(tenant, workload.kind))]
+
+
+def _policy(name: str, pods: dict[str, str], rules: Object, namespace: str) -> Object:
     labels = {
-        "name": NAME,
-        "instance": NAME,
+        "name": name,
+        "instance": name,
         "component": "network",
         "part-of": "kuznia",
         "managed-by": "kuznia",
     }
-    mine = of_jobs(tenant)
-    return [
-        {
-            "apiVersion": "networking.k8s.io/v1",
-            "kind": "NetworkPolicy",
-            "metadata": {
-                "name": NAME,
-                "namespace": settings.namespace_of(tenant, "job"),
-                "labels": {RECOMMENDED + name: value for name, value in labels.items()} | {TENANT: tenant},
-            },
-            "spec": {
-                "podSelector": {"matchLabels": mine},
-                "policyTypes": ["Ingress", "Egress"],
-                "ingress": [{"from": [{"podSelector": {"matchLabels": mine}}]}],
-                "egress": _egress(mine, settings),
-            },
-        }
-    ]
+    told = {RECOMMENDED + key: value for key, value in labels.items()} | {TENANT: pods[TENANT]}
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": name, "namespace": namespace, "labels": told},
+        "spec": {"podSelector": {"matchLabels": pods}, "policyTypes": ["Ingress", "Egress"], **rules},
+    }
 
 
-def _egress(mine: dict[str, str], settings: KubernetesSettings) -> list[Object]:
-    system = {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}}
-    outside: list[Object] = [{"ipBlock": {"cidr": "0.0.0.0/0", "except": PRIVATE}}]
-    outside += [{"ipBlock": {"cidr": network}} for network in settings.networks]
+def _outside(settings: KubernetesSettings) -> list[Object]:
+    """Names, identity, and the world by HTTPS; of private networks those that are named."""
+    public: list[Object] = [{"ipBlock": {"cidr": "0.0.0.0/0", "except": PRIVATE}}]
+    named = [{"ipBlock": {"cidr": network}} for network in settings.networks]
     return [
-        {"to": [{"podSelector": {"matchLabels": mine}}]},
-        {"to": [{"namespaceSelector": system}], "ports": _ports("UDP", 53) + _ports("TCP", 53)},
+        {"to": [_namespace("kube-system")], "ports": _ports("UDP", 53) + _ports("TCP", 53)},
         {
             "to": [{"ipBlock": {"cidr": "169.254.0.0/16"}}],
             "ports": _ports("TCP", *_IDENTITY) + _ports("UDP", 53) + _ports("TCP", 53),
         },
-        {"to": outside, "ports": _ports("TCP", 443)},
+        {"to": public + named, "ports": _ports("TCP", 443)},
     ]
+
+
+def _namespace(name: str) -> Object:
+    return {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}}
 
 
 def _ports(protocol: str, *numbers: int) -> list[Object]:

@@ -486,13 +486,27 @@ class TestNetwork:
     def test_it_is_the_same_for_every_job_of_the_tenant(self):
         assert self.policy() == manifests(training(**GPU), settings())[1]
 
+    def test_a_plain_server_is_asked_by_the_platform_and_by_nobody_else(self):
+        """A namespace of tenants lets nothing in, and nothing out but names."""
+        deployment, _, policy = manifests(SERVER, settings(egress="10.8.0.0/16", platform_namespace="forge"))
+        assert policy["metadata"]["namespace"] == deployment["metadata"]["namespace"]
+        labels = deployment["spec"]["template"]["metadata"]["labels"]
+        assert policy["spec"]["podSelector"]["matchLabels"].items() <= labels.items()
+        platform = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "forge"}}}
+        (port,) = container_of(deployment)["ports"]
+        ports = [{"protocol": "TCP", "port": port["containerPort"]}]
+        assert policy["spec"]["ingress"] == [{"from": [platform], "ports": ports}]
+        (*_, outside) = policy["spec"]["egress"]
+        assert {"ipBlock": {"cidr": "10.8.0.0/16"}} in outside["to"]
+
     def test_a_cluster_may_want_none(self):
         assert len(manifests(training(), settings(network_policy=False))) == 1
+        assert len(manifests(SERVER, settings(network_policy=False))) == 2
 
 
 class TestServer:
     def test_it_is_ready_when_its_path_answers_and_found_by_its_name(self):
-        deployment, service = manifests(SERVER, settings())
+        deployment, service, _ = manifests(SERVER, settings())
         assert (deployment["kind"], service["kind"]) == ("Deployment", "Service")
         assert deployment["metadata"]["name"] == service["metadata"]["name"] == "serve-x"
         main = container_of(deployment)
@@ -502,7 +516,7 @@ class TestServer:
         assert deployment["spec"]["progressDeadlineSeconds"] == 600
 
     def test_it_listens_where_the_service_leads(self):
-        deployment, service = manifests(SERVER, settings(port=9000))
+        deployment, service, _ = manifests(SERVER, settings(port=9000))
         assert values(deployment)["KUZNIA_ADDRESS"] == "$(KUZNIA_POD_IP):9000"
         assert service["spec"]["ports"][0]["port"] == 9000
 
