@@ -8,6 +8,8 @@ from __future__ import annotations
 import sys
 from typing import Literal
 
+import msgspec
+
 from events.training_finished import TrainingFinished
 from services.training.pod import attempts
 from services.training.pod.fetch import fetch
@@ -18,7 +20,7 @@ from services.training.pod.resume import resume
 from services.training.pod.run import Document, Run, node_rank
 from services.training.pod.training import Trained, train, trained_before
 from services.training.pod.upload import Uploader
-from shared.errors import KuzniaError
+from shared.errors import KuzniaError, Retry
 from shared.forge.environment import require
 from shared.forge.models import BaseModel
 from shared.forge.process import Lost, insist
@@ -26,6 +28,7 @@ from shared.podkit import document as documents
 from shared.podkit.bases import pinned
 from shared.podkit.cores import allotted
 from shared.podkit.locked import locked
+from shared.podkit.patience import Patience
 from shared.podkit.ports import PodPorts, open_ports
 from shared.podkit.stopping import PREEMPTED, Preempted, Stopping
 from shared.podkit.voice import Voice
@@ -112,12 +115,18 @@ def _train(run: Run, progress: Progress) -> Trained:
 def _end(
     voice: Voice, document: Document, attempt: int, outcome: Literal["failed", "preempted"], cause: str
 ) -> int:
+    """Say it, and print it: where the bus is away, the cluster still tells by the code how it ended."""
     rank = node_rank()
     told = f"node {rank}: {cause}" if rank else cause
     finished = TrainingFinished(
         run_id=document.run_id, attempt=attempt, outcome=outcome, cause=told, job=document.job
     )
     if not rank or outcome == "failed":  # a node that fails by its own fault knows best why
-        voice.say(finished, subject=f"runs/{document.run_id}", discriminator=f"{attempt}/{outcome}")
+        if outcome == "preempted":  # the grace is short
+            voice = msgspec.structs.replace(voice, patience=Patience(tries=3))
+        try:
+            voice.say(finished, subject=f"runs/{document.run_id}", discriminator=f"{attempt}/{outcome}")
+        except Retry as error:
+            sys.stdout.write(f"not said: {error}\n")
     sys.stdout.write(f"{outcome}: {cause}\n")
     return PREEMPTED if outcome == "preempted" else 1

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
-from services.training.pod import training
+from services.training.pod import main, training
 from shared.errors import Retry
+from shared.local.clock import SystemClock
 from shared.podkit.patience import Patience
+from shared.podkit.voice import Voice
 
 
 class Trainer:
@@ -56,6 +58,23 @@ class Away:
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "AWAY_SECONDS", 0.0)
     monkeypatch.setattr(training, "Patience", lambda tries=3: Patience(tries=tries, sleep=lambda _: None))
+
+
+@pytest.mark.parametrize(("outcome", "code"), [("preempted", 75), ("failed", 1)])
+def test_the_code_tells_how_it_ended_though_nobody_hears_the_word(
+    outcome: Any, code: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    """Else a pod that was told to stop while the bus is away would count as one that failed."""
+    monkeypatch.setattr(main, "Patience", lambda tries: Patience(tries=tries, sleep=lambda _: None))
+
+    def gone(_events: Any) -> None:
+        raise Retry("the bus is away")
+
+    ports: Any = SimpleNamespace(publish=gone, clock=SystemClock())
+    voice = Voice(ports=ports, source="/kuznia/training", cause="e-1", patience=Patience(tries=1))
+    document: Any = SimpleNamespace(run_id="r-1", job="train-r-1")
+    assert main._end(voice, document, 1, outcome, "why") == code
+    assert capsys.readouterr().out.endswith(f"not said: the bus is away\n{outcome}: why\n")
 
 
 def run(tmp_path: Path, *, asked: bool = False) -> Any:
