@@ -119,14 +119,18 @@ class Ledger:
         except Conflict:
             present = self.read(workload.name)
         if present is None:
-            raise Retry(f"workload {workload.name!r} is just being forgotten", after=1)
+            raise Retry(
+                f"workload {workload.name!r} is just being forgotten, or a ConfigMap that is not ours has its name in"
+                f" namespace {self._namespace}",
+                after=1,
+            )
         _require_same(workload, present.workload)
         return present
 
     def read(self, name: str) -> Entry | None:
-        """None where it was never applied, or was forgotten."""
+        """None where it was never applied, or was forgotten; other ConfigMaps of the namespace are none of ours."""
         found = self._api.read(self._ref(name))
-        return _entry(found) if found else None
+        return _entry(found) if found and STATE in (found["metadata"].get("labels") or {}) else None
 
     def save(self, entry: Entry, standing: Standing, logs: Mapping[int, str] | None = None) -> Entry:
         """logs: packed, by the number of the start. Raises Conflict where it was changed since it was read."""

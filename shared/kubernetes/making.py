@@ -7,6 +7,7 @@ from shared.kubernetes.api import Api, Object
 from shared.kubernetes.kinds import DEPLOYMENT, SERVICE, Ref, ref_of
 from shared.kubernetes.ledger import Entry, Main
 from shared.kubernetes.manifests import manifests
+from shared.kubernetes.manifests.keys import keepers, secret
 from shared.kubernetes.manifests.labels import DIGEST, spec_digest, tenant_of
 from shared.kubernetes.releases.releaser import Releaser
 from shared.kubernetes.settings import KubernetesSettings
@@ -38,9 +39,11 @@ class Maker:
         for each in others:  # before what they are to guard
             self._api.apply(each)
         try:
-            self._api.create(main)
+            made = self._api.create(main)
         except Conflict:
-            self._require_ours(workload, main)
+            made = self._require_ours(workload, main)
+        if keepers(workload) and self.settings.releases != "plain":  # its pods wait for it
+            self._api.apply(secret(workload, self._releaser.key, made))
 
     def take_away(self, entry: Entry) -> None:
         """With its pods, after their grace; absent is success."""
@@ -57,13 +60,14 @@ class Maker:
         digest = _digest(main)
         return digest == spec_digest(workload) or (workload.kind == "server" and not digest)
 
-    def _require_ours(self, workload: Workload, manifest: Object) -> None:
+    def _require_ours(self, workload: Workload, manifest: Object) -> Object:
         ref = ref_of(manifest)
         present = self._api.read(ref)
         if present is None or "deletionTimestamp" in present["metadata"]:
             raise Retry(f"{ref} is just being deleted", after=1)
         if _digest(present) != spec_digest(workload):
             raise Reject(foreign(ref))
+        return present
 
 
 def foreign(ref: Ref) -> str:
@@ -93,6 +97,12 @@ class PlainReleaser:
                 raise Reject(foreign(ref))
         for manifest in reversed(made):  # the policy and the Service first, then what they are for
             self._api.apply(manifest)
+
+    def key(self, name: str) -> str:
+        """See `Releaser.key`."""
+        raise Reject(
+            f"the key of {name} is not known here: a plain server and who asks it derive it by themselves"
+        )
 
     def stop(self, name: str, namespace: str) -> None:
         """See `Releaser.stop`."""

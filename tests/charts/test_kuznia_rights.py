@@ -195,6 +195,9 @@ def test_by_gitops_only_the_keys_are_written(chart: Chart):
         f"create deployments.apps in {SERVERS}"
     ]
     assert rights.lacking({"list"}, "", "secrets", SERVERS) == [f"list secrets. in {SERVERS}"]
+    jobs = SERVERS.removesuffix("-api")
+    assert rights.lacking({"create", "patch"}, "", "secrets", jobs) == [], "of a job that asks engines"
+    assert rights.lacking({"get"}, "", "secrets", jobs) == [f"get secrets. in {jobs}"]
     assert rights.lacking({"get"}, "argoproj.io", "applications", "argocd") == []
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from shared.kubernetes.manifests import labels
+from shared.kubernetes.manifests.keys import mounted
 from shared.kubernetes.manifests.labels import Object
 from shared.kubernetes.manifests.needs import needs_of
 from shared.kubernetes.manifests.pod import CONTAINER, template
@@ -21,7 +22,7 @@ AGAIN = (PREEMPTED, LOST_PEER, *range(129, 160))
 def job(workload: Workload, settings: KubernetesSettings) -> Object:
     """The Job of a workload. Raises Reject."""
     needs = needs_of(workload, settings)
-    pod = template(workload, settings, needs)
+    pod = mounted(template(workload, settings, needs), workload, settings)
     pod["spec"]["restartPolicy"] = "Never"
     spec: Object = {
         "backoffLimit": workload.limits.restarts,

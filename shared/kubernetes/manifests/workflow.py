@@ -10,9 +10,10 @@ import json
 from shared.kubernetes.manifests import labels
 from shared.kubernetes.manifests.job import AGAIN, QUEUE, deadline
 from shared.kubernetes.manifests.jobset import jobset
+from shared.kubernetes.manifests.keys import mounted
 from shared.kubernetes.manifests.labels import DOCUMENT, Object
 from shared.kubernetes.manifests.needs import Needs, needs_of, placement
-from shared.kubernetes.manifests.pod import container, grace, priority, security, template
+from shared.kubernetes.manifests.pod import grace, priority, security, template
 from shared.kubernetes.settings import KubernetesSettings
 from shared.ports.cluster import Workload
 
@@ -49,8 +50,8 @@ def workflow(workload: Workload, settings: KubernetesSettings) -> Object:
 
 
 def _pod_step(workload: Workload, settings: KubernetesSettings, needs: Needs) -> Object:
-    pod = template(workload, settings, needs)
-    main = {**container(workload, settings, needs), "command": ENTRYPOINT}
+    pod = mounted(template(workload, settings, needs), workload, settings)
+    main = {**pod["spec"]["containers"][0], "command": ENTRYPOINT}
     # What the pod's template has and Argo's has not.
     patch: Object = {"terminationGracePeriodSeconds": grace(workload, needs), "enableServiceLinks": False}
     if settings.runtime_class:

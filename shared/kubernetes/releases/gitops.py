@@ -69,6 +69,10 @@ class GitopsReleaser:
             self._repository.remove(folder, removal_message(name))
         self._keys.take(name, namespace)
 
+    def key(self, name: str) -> str:
+        """As `Releaser.key`."""
+        return self._keys.of(name)
+
     def _release(self, workload: Workload, namespace: str) -> Release:
         chart = self._settings.chart
         values = values_of(workload, self._settings, operator_values(self._settings))

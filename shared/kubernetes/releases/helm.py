@@ -77,6 +77,10 @@ class HelmReleaser:
         self._uninstall(place)
         self._keys.take(name, namespace)
 
+    def key(self, name: str) -> str:
+        """As `Releaser.key`."""
+        return self._keys.of(name)
+
     def _upgrade(self, place: _Place, values: dict[str, Any], wanted: str) -> None:
         words = ["upgrade", "--install", place.release, self._settings.chart, "--reset-values"]
         try:

@@ -8,7 +8,7 @@ from shared.ports.cluster import Workload
 
 
 class Releaser(Protocol):
-    """Both are idempotent, and say nothing of readiness: that is read from what they made (`health`)."""
+    """`apply` and `stop` are idempotent, and say nothing of readiness: that is read from what they made (`health`)."""
 
     def apply(self, workload: Workload) -> None:
         """Make it, or make it as it should be; as it should be already is success, and changes nothing.
@@ -20,4 +20,8 @@ class Releaser(Protocol):
 
     def stop(self, name: str, namespace: str) -> None:
         """Take it away, with all that belongs to it; absent is success. Raises as `apply`."""
+        ...
+
+    def key(self, name: str) -> str:
+        """What clients have to show to the server of that name. Raises Reject where only these know."""
         ...

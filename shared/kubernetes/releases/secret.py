@@ -28,6 +28,10 @@ class Keys:
         """Make the Secret, or make it right. Raises Retry, Reject, Unknown, as the API does."""
         self._objects.apply(manifest(name, namespace, self._key(name)))
 
+    def of(self, name: str) -> str:
+        """The key itself, for those who ask that server."""
+        return self._key(name)
+
     def take(self, name: str, namespace: str) -> None:
         """Take it away; absent is success. Raises as `give`."""
         self._objects.delete(Ref(SECRET, namespace, secret_name(name)))

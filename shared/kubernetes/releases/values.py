@@ -14,6 +14,7 @@ from typing import Any
 from shared.errors import Reject
 from shared.identity import content_digest
 from shared.kubernetes.manifests import labels
+from shared.kubernetes.manifests.keys import askers
 from shared.kubernetes.manifests.pod import account, priority
 from shared.kubernetes.settings import KubernetesSettings
 from shared.ports.cluster import Workload
@@ -94,7 +95,10 @@ def _from_settings(workload: Workload, settings: KubernetesSettings) -> dict[str
         "priorityClassName": priority(workload, settings),
         "runtimeClassName": settings.runtime_class,
         "service": {"port": settings.port},
-        "networkPolicy": {"namespaces": [settings.platform_namespace]},
+        "networkPolicy": {
+            "namespaces": [settings.platform_namespace],
+            "extraIngress": askers(labels.tenant_of(workload), settings),
+        },
     }
     if settings.hf_secret:
         found["env"] = {"HF_TOKEN_SECRET_NAME": settings.hf_secret, "HF_TOKEN_SECRET_KEY": "token"}

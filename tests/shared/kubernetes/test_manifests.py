@@ -19,6 +19,7 @@ from shared.errors import Reject
 from shared.experiment.manifest import Resources
 from shared.kubernetes.manifests import Object, manifests
 from shared.kubernetes.manifests.job import AGAIN
+from shared.kubernetes.manifests.keys import askers
 from shared.kubernetes.manifests.labels import DIGEST, DOCUMENT, key_digest
 from shared.podkit.stopping import PREEMPTED
 from shared.ports.cluster import Limits, Workload
@@ -486,7 +487,7 @@ class TestNetwork:
     def test_it_is_the_same_for_every_job_of_the_tenant(self):
         assert self.policy() == manifests(training(**GPU), settings())[1]
 
-    def test_a_plain_server_is_asked_by_the_platform_and_by_nobody_else(self):
+    def test_a_plain_server_is_asked_by_the_platform_by_its_tenant_s_judges_and_by_nobody_else(self):
         """A namespace of tenants lets nothing in, and nothing out but names."""
         deployment, _, policy = manifests(SERVER, settings(egress="10.8.0.0/16", platform_namespace="forge"))
         assert policy["metadata"]["namespace"] == deployment["metadata"]["namespace"]
@@ -495,9 +496,19 @@ class TestNetwork:
         platform = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "forge"}}}
         (port,) = container_of(deployment)["ports"]
         ports = [{"protocol": "TCP", "port": port["containerPort"]}]
-        assert policy["spec"]["ingress"] == [{"from": [platform], "ports": ports}]
+        judges = askers("team-x", settings())
+        assert policy["spec"]["ingress"] == [{"from": [platform], "ports": ports}, *judges]
         (*_, outside) = policy["spec"]["egress"]
         assert {"ipBlock": {"cidr": "10.8.0.0/16"}} in outside["to"]
+
+    def test_tenants_that_share_a_namespace_keep_a_policy_each(self):
+        """Applied by force, a policy of the same name would take the other's place."""
+        shared = settings(namespace="trainings", server_namespace="engines")
+        for workload in (training(), SERVER):
+            other = replace(workload, labels={"tenant": "other"})
+            places = [manifests(each, shared)[-1]["metadata"] for each in (workload, other)]
+            assert places[0]["namespace"] == places[1]["namespace"]
+            assert places[0]["name"] != places[1]["name"]
 
     def test_a_cluster_may_want_none(self):
         assert len(manifests(training(), settings(network_policy=False))) == 1
