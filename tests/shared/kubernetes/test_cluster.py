@@ -373,6 +373,15 @@ class TestNames:
         assert rig.status().phase == "failed"
         assert rig.main()
 
+    def test_a_config_map_that_is_no_workload(self, rig: Rig):
+        metadata = {"name": "kuznia", "namespace": "kuznia"}
+        rig.api.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"A": "1"}})
+        assert rig.cluster.status("kuznia") is None
+        with pytest.raises(FileNotFoundError):
+            rig.cluster.logs("kuznia")
+        with pytest.raises(Retry, match="a ConfigMap that is not ours has its name in namespace kuznia"):
+            rig.cluster.apply(job("kuznia"))
+
     def test_what_the_cluster_refuses(self, rig: Rig):
         with pytest.raises(Reject, match=r"labels\.tenant is ''"):
             rig.cluster.apply(replace(job(), labels={}))
