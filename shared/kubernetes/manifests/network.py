@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from shared.kubernetes.manifests.keys import askers, asking, engine_port, keepers
 from shared.kubernetes.manifests.labels import RECOMMENDED, TENANT, Object, of_jobs, tenant_of
 from shared.kubernetes.settings import KubernetesSettings
 from shared.ports.cluster import Workload
@@ -26,23 +27,34 @@ _IDENTITY = (80, 987, 988)
 
 
 def policies(workload: Workload, settings: KubernetesSettings) -> list[Object]:
-    """The tenant's policy of jobs, or of servers: the same for each of them. None where the cluster wants none."""
+    """The tenant's policy of jobs, or of servers: the same for each of them; and the one of jobs that ask engines.
+
+    None where the cluster wants none.
+    """
     if not settings.network_policy:
         return []
     tenant = tenant_of(workload)
     mine = of_jobs(tenant)
     if workload.kind == "server":
         ingress = {"from": [_namespace(settings.platform_namespace)], "ports": _ports("TCP", settings.port)}
-        spec = {"ingress": [ingress], "egress": _outside(settings)}
+        spec = {"ingress": [ingress, *askers(tenant, settings)], "egress": _outside(settings)}
     else:
         peers: list[Object] = [{"podSelector": {"matchLabels": mine}}]
         spec = {"ingress": [{"from": peers}], "egress": [{"to": peers}, *_outside(settings)]}
-    return [_policy(NAMES[workload.kind], mine, spec, settings.namespace_of(tenant, workload.kind))]
+    found = [_policy(NAMES[workload.kind], mine, spec, settings.namespace_of(tenant, workload.kind))]
+    return [*found, _of_askers(tenant, settings)] if keepers(workload) else found
+
+
+def _of_askers(tenant: str, settings: KubernetesSettings) -> Object:
+    """To their tenant's engines, and to nobody else's."""
+    engines = _namespace(settings.namespace_of(tenant, "server"))
+    spec = {"egress": [{"to": [engines], "ports": _ports("TCP", engine_port(settings))}]}
+    return _policy(ASKERS, asking(tenant), spec, settings.namespace_of(tenant, "job"))
 
 
 def _policy(name: str, pods: dict[str, str], rules: Object, namespace: str) -> Object:
-    """Named by the tenant too: tenants may share a namespace, where one policy would take the other's place."""
-    name = f"{name}-{pods[TENANT]}"
+    """rules: `ingress`, `egress`; what is not among them is left to other policies."""
+    name = f"{name}-{pods[TENANT]}"  # tenants may share a namespace
     labels = {
         "name": name,
         "instance": name,
@@ -55,7 +67,11 @@ def _policy(name: str, pods: dict[str, str], rules: Object, namespace: str) -> O
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
         "metadata": {"name": name, "namespace": namespace, "labels": told},
-        "spec": {"podSelector": {"matchLabels": pods}, "policyTypes": ["Ingress", "Egress"], **rules},
+        "spec": {
+            "podSelector": {"matchLabels": pods},
+            "policyTypes": [rule.capitalize() for rule in rules],
+            **rules,
+        },
     }
 
 
