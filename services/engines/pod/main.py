@@ -61,7 +61,7 @@ def perform(document: Document, address: str, ports: PodPorts) -> int:
     """Serve until the engine ends; the exit code."""
     stopping = Stopping(document.grace_seconds)
     try:
-        prepared = _prepare(document, address, ports)
+        prepared = _prepare(document, address, ports, stopping)
         stopping.check()
         return attend(prepared.start(), stopping, prepared.log, prepared.beat, BEAT_SECONDS)
     except Preempted:
@@ -71,20 +71,30 @@ def perform(document: Document, address: str, ports: PodPorts) -> int:
         return PREEMPTED if isinstance(error, Retry) else 1
 
 
-def _prepare(document: Document, address: str, ports: PodPorts) -> Prepared:
+def _prepare(document: Document, address: str, ports: PodPorts, stopping: Stopping) -> Prepared:
     work = ports.settings.home / "work" / document.release
     registry = Registry(ports.store, document.key, document.release)
     signal.signal(signal.SIGUSR1, registry.poke)
     weights = _Weights(document, ports, work)
     secret, key = secrets.token_hex(32), key_of(ports.settings, document.name)
     more = {"KUZNIA_GATE_SECRET": secret, "KUZNIA_AGENT": str(os.getpid())}
-    told = weights.serving(address, registry.wanted())
+    told = weights.serving(address, first_wanted(registry, stopping))
     log = work / "engine.log"
     start = starter(told, Place(settings=ports.settings, work=work, log=log, key=key), more)
     engine = Vllm(address, key, secret)
     begun = Start(server=document.release, attempt=documents.attempt(), address=address)
     carrier = Carrier(begun, engine, ports, weights)
     return Prepared(start, _beat(engine, registry, carrier), log)
+
+
+def first_wanted(registry: Registry, stopping: Stopping) -> dict[str, Adapter]:
+    """What it is to carry, once there is something: by its chat template the engine is started, for good, and without
+    one it would refuse whatever comes later. Raises Preempted, Retry.
+    """
+    while not (wanted := registry.wanted()):
+        stopping.check()
+        time.sleep(BEAT_SECONDS)
+    return wanted
 
 
 def _beat(engine: Vllm, registry: Registry, carrier: Carrier) -> Callable[[], None]:
