@@ -6,6 +6,7 @@ scaler against its Deployment. Charts and code of ours are both held to it.
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import json
 import re
@@ -67,6 +68,14 @@ def faults(
     return list(dict.fromkeys(found))
 
 
+@cache
+def _of_kubernetes() -> Any:
+    """The validator, here and not above so that a machine without it can skip by name; each schema is read once."""
+    utils = importlib.import_module("kubernetes_validate.utils")
+    utils.schema_contents, utils.all_versions = cache(utils.schema_contents), cache(utils.all_versions)
+    return utils
+
+
 def schema_faults(document: Document, versions: Sequence[str] = VERSIONS) -> Iterator[str]:
     """What its schema says, for each Kubernetes version; for a custom resource, the schema of its CRD."""
     kind = f"{document.get('apiVersion')}/{document.get('kind')}"
@@ -76,8 +85,7 @@ def schema_faults(document: Document, versions: Sequence[str] = VERSIONS) -> Ite
         return
     if kind in UNKNOWN:
         return
-    import kubernetes_validate  # noqa: PLC0415 - so that a machine without it can skip by name
-
+    kubernetes_validate = _of_kubernetes()
     for version in versions:
         try:
             kubernetes_validate.validate(dict(document), version, strict=True)
