@@ -88,7 +88,7 @@ class TestNetwork:
         (policy,) = [
             each
             for each in manifests(judge(), settings(**HELM))[1:]
-            if each["metadata"]["name"] == "kuznia-askers"
+            if each["metadata"]["name"] == "kuznia-askers-team-x"
         ]
         assert (policy["metadata"]["namespace"], policy["spec"]["policyTypes"]) == ("team-x", ["Egress"])
         labels = manifests(judge(), settings())[0]["spec"]["template"]["metadata"]["labels"]
@@ -100,7 +100,7 @@ class TestNetwork:
 
     def test_trainings_may_not(self):
         names = [each["metadata"]["name"] for each in manifests(training(), settings(**HELM))]
-        assert "kuznia-askers" not in names
+        assert "kuznia-askers-team-x" not in names
         selected = manifests(judge(), settings())[-1]["spec"]["podSelector"]["matchLabels"]
         others = manifests(training(), settings())[0]["spec"]["template"]["metadata"]["labels"]
         assert not selected.items() <= others.items()
