@@ -48,32 +48,32 @@ def main(words: Sequence[str], environ: Mapping[str, str]) -> int:
 
 def pull(services: Mapping[str, Service], environ: Mapping[str, str]) -> None:
     """Until SIGTERM or SIGINT; then what is in hand is finished."""
-    stop = Told()
-    settings = from_environment(environ)
-    opened = profiles.open_ports(settings, tuple(services))
-    host = profiles.open_host(services, profiles.ports_of(settings, opened), opened, killer(environ))
-    try:
-        host.start()
-        _announce(f"pulling for {', '.join(services)}")
-        stop.wait()
-        host.close()
-    finally:
-        opened.close()
+    with Told() as stop:
+        settings = from_environment(environ)
+        opened = profiles.open_ports(settings, tuple(services))
+        host = profiles.open_host(services, profiles.ports_of(settings, opened), opened, killer(environ))
+        try:
+            host.start()
+            _announce(f"pulling for {', '.join(services)}")
+            stop.wait()
+            host.close()
+        finally:
+            opened.close()
 
 
 def reconcile(services: Mapping[str, Service], environ: Mapping[str, str]) -> None:
     """Every few seconds, until SIGTERM or SIGINT."""
-    stop = Told()
-    settings = from_environment(environ)
-    opened = profiles.open_ports(settings, tuple(services))
-    ports = profiles.ports_of(settings, opened)
-    driver = Driver(services, ports, opened.bus, killer(environ))
-    try:
-        _announce(f"reconciling {', '.join(services)}")
-        while not stop.wait(settings.reconcile_seconds):
-            _reconcile_once(driver, services, opened, settings.reconcile_seconds)
-    finally:
-        opened.close()
+    with Told() as stop:
+        settings = from_environment(environ)
+        opened = profiles.open_ports(settings, tuple(services))
+        ports = profiles.ports_of(settings, opened)
+        driver = Driver(services, ports, opened.bus, killer(environ))
+        try:
+            _announce(f"reconciling {', '.join(services)}")
+            while not stop.wait(settings.reconcile_seconds):
+                _reconcile_once(driver, services, opened, settings.reconcile_seconds)
+        finally:
+            opened.close()
 
 
 def _reconcile_once(
@@ -100,16 +100,16 @@ def subscribe(services: Mapping[str, Service], environ: Mapping[str, str]) -> No
 
 def push(services: Mapping[str, Service], environ: Mapping[str, str]) -> None:
     """Until SIGTERM or SIGINT; then what is in hand is finished."""
-    stop = Told()
-    settings = from_environment(environ)
-    listener = bind(settings.host, settings.port, "KUZNIA_PORT")
-    server = LightServer(listener, handler(profiles.open_door(services, killer(environ))))
-    thread = threading.Thread(target=server.serve, name="serve")
-    thread.start()
-    _announce(f"{address(listener)} is pushed to for {', '.join(services)}")
-    stop.wait()
-    server.close()
-    thread.join()
+    with Told() as stop:
+        settings = from_environment(environ)
+        listener = bind(settings.host, settings.port, "KUZNIA_PORT")
+        server = LightServer(listener, handler(profiles.open_door(services, killer(environ))))
+        thread = threading.Thread(target=server.serve, name="serve")
+        thread.start()
+        _announce(f"{address(listener)} is pushed to for {', '.join(services)}")
+        stop.wait()
+        server.close()
+        thread.join()
 
 
 def _announce(text: str) -> None:

@@ -28,14 +28,14 @@ KEY = "ENGINE_KEY"
 
 def main(environ: Mapping[str, str] = os.environ) -> int:
     """As the cluster starts it; ends when it is told to."""
-    stopped = Told()
-    try:
-        follower = Follower(read(environ), environ.get(KEY, ""), Patience(tries=2))
-    except KuzniaError as error:
-        say(str(error))
-        return 1
-    while not stopped.wait(follower.seconds):
-        follower.look()
+    with Told() as stopped:
+        try:
+            follower = Follower(read(environ), environ.get(KEY, ""), Patience(tries=2))
+        except KuzniaError as error:
+            say(str(error))
+            return 1
+        while not stopped.wait(follower.seconds):
+            follower.look()
     return 0
 
 
