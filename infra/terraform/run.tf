@@ -140,7 +140,7 @@ resource "google_artifact_registry_repository_iam_member" "run" {
 }
 
 locals {
-  environment = {
+  environment = merge({
     KUZNIA_PROFILE            = "gcp"
     KUZNIA_HOST               = "0.0.0.0"
     KUZNIA_PORT               = "8080"
@@ -149,5 +149,5 @@ locals {
     KUZNIA_PUSH_AUDIENCE      = local.push_audience
     KUZNIA_PUSH_ACCOUNT       = one(google_service_account.push[*].email)
     GOOGLE_CLOUD_PROJECT      = var.project
-  }
+  }, var.environment)
 }

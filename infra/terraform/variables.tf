@@ -237,6 +237,17 @@ variable "events_url" {
   }
 }
 
+variable "environment" {
+  description = "More variables of the services on Cloud Run, the same as in infra/terraform/cluster, such as KUZNIA_DATA_ROOTS. Never a secret."
+  type        = map(string)
+  default     = {}
+
+  validation {
+    condition     = alltrue([for name in keys(var.environment) : !can(regex("TOKEN|SECRET|PASSW|CREDENTIAL|API_?KEY|PRIVATE_?KEY", upper(name))) || can(regex("_(PATH|FILE)$", upper(name)))])
+    error_message = "A secret must not stand in environment: it would lie in state and in the service's description."
+  }
+}
+
 variable "alert_emails" {
   description = "Who is told when an alert fires."
   type        = set(string)

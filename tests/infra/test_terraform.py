@@ -415,6 +415,7 @@ def test_what_nobody_pushes_is_done_by_the_reconciler(pushed: Plan, apart: Plan)
         ({"tenants": ["kube-x"]}, "are namespaces of others"),
         ({"delivery": "push"}, "needs layout"),
         ({"control_image": "repository/control:1"}, "a tag may be moved"),
+        ({"environment": {"HF_TOKEN": "x"}}, "A secret must not stand in environment"),
         ({"events_url": "http://kuznia.example.com/events"}, "https:// URL that ends in /events"),
         ({"secrets": {"engine-secret": {}}}, "made where it is needed"),
         ({"operators": ["allUsers"]}, "nobody public"),
