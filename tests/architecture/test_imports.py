@@ -55,12 +55,14 @@ def test_the_contracts_hold():
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.fixture
-def copy(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Our packages, for all tests of this file: what one plants there it takes away again."""
+    folder = tmp_path_factory.mktemp("copy")
     for name in PACKAGES:
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    return tmp_path
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", folder)
+    return folder
 
 
 def test_a_copy_holds_them_as_well(copy: Path):
@@ -72,8 +74,12 @@ def test_a_copy_holds_them_as_well(copy: Path):
 def test_a_planted_import_breaks_its_contract(copy: Path, path: str):
     line, contract = PLANTED[path]
     target = copy / path
-    target.write_text(target.read_text(encoding="utf-8") + f"\n{line}\n", encoding="utf-8")
-    done = lint(copy)
+    before = target.read_text(encoding="utf-8")
+    target.write_text(f"{before}\n{line}\n", encoding="utf-8")
+    try:
+        done = lint(copy)
+    finally:
+        target.write_text(before, encoding="utf-8")
     words = " ".join(done.stdout.split())
     assert done.returncode == 1, words
     broken = [found["name"] for found in contracts() if f"{found['name']} BROKEN" in words]
