@@ -12,12 +12,11 @@ from urllib.parse import quote, unquote_to_bytes
 import msgspec
 
 from services.ingress import notification
+from shared.google.message import LONGEST, PLAIN
 
 STRUCTURED = "application/cloudevents+json"
 BATCH = "application/cloudevents-batch+json"
 MOST_EVENTS = 1000
-LONGEST = 1024  # bytes of an attribute as it travels; Pub/Sub takes no longer one
-PLAIN = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in '%"')
 _PREFIX = "ce-"
 REQUIRED = ("specversion", "id", "source", "type")
 
