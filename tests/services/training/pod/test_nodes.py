@@ -235,7 +235,7 @@ def test_two_nodes_are_stopped_by_one_and_go_on_together(tmp_path: Path, cache: 
     store.mkdir(parents=True)
     worlds[1].settings.artifacts.parent.mkdir(parents=True)
     worlds[1].settings.artifacts.symlink_to(store)
-    config = {**CONFIG, "max_steps": 60, "save_steps": 20}
+    config = {**CONFIG, "max_steps": 30, "save_steps": 20}
     document = worlds[0].training_document(config, resources={"nodes": 2}, job="train-r")
 
     def start(attempt: int) -> list[Any]:
