@@ -186,7 +186,7 @@ def described(data: dict[str, Any]) -> dict[str, Any]:
         "number": one.number, "version": one.version, "against": one.against, "by": one.by, "state": one.state,
         "step": one.step + 1, "of": len(one.canary.steps), "weight": one.now.weight, "since": one.since,
         "minutes": one.now.minutes, "requests": one.now.requests, "reason": one.reason,
-        "verdict": one.verdict().reason,
+        "verdict": one.verdict().reason, "judge": one.judgement,
     }  # fmt: skip
     return {
         "live": data["live"],
@@ -221,10 +221,11 @@ def _line(model_id: str, data: dict[str, Any]) -> str:
     if not data.get("rollout"):
         return f"{model_id}: {live} answers{asleep}{kept}; no canary is under way"
     one = described(data)["rollout"]
+    judge = f"\n  {one['judge']}" if one["judge"] else ""
     return (
         f"{model_id}: {live} answers{asleep}; canary {one['version']} is {one['state']} at step {one['step']} of"
         f" {one['of']}, {one['weight']:.0%} of the requests, since {when(one['since'])} (at least"
-        f" {one['minutes']:g} min and {one['requests']} requests)\n  {one['reason']}"
+        f" {one['minutes']:g} min and {one['requests']} requests)\n  {one['reason']}{judge}"
     )
 
 

@@ -46,7 +46,7 @@ def judge_ended(release: Release, change: WorkloadChanged) -> bool:
     if one is None or one.judging != change.name or change.phase not in ("succeeded", "failed"):
         return False
     cause = f"{change.reason}: {change.message}" if change.reason else "its judge ended without a word"
-    release.rollout = one.changed(judging="", unjudged=cause, reason=f"not judged: {cause}")
+    release.rollout = one.changed(judging="", unjudged=cause)
     release.tell("unjudged", cause, US)
     return True
 
@@ -128,7 +128,7 @@ def _go_on(release: Release, one: Rollout, reason: str, end: str) -> None:
 
 def _go_without(release: Release, one: Rollout, *, enough: bool) -> None:
     """Too few requests came to judge it by, or its answers are not judged. enough: of requests."""
-    lacking = one.unjudged_because if enough else _few(one)
+    lacking = f"after {one.waited:g} minutes {one.judgement}" if enough else _few(one)
     promoted = f"{lacking}, and without_traffic is promote"
     if one.patient:
         release.rollout = one.changed(unjudged="")  # so that its judge is sent once more

@@ -83,10 +83,14 @@ class Rollout(msgspec.Struct, frozen=True, kw_only=True):
         return judge is None or judge.by != "platform" or {self.against, self.version} <= self.said.keys()
 
     @property
-    def unjudged_because(self) -> str:
-        """Why this step is not judged yet, for a person."""
+    def judgement(self) -> str:
+        """How it stands with the platform's judge at this step, for a person; empty where it has none."""
+        if self.canary.judge is None or self.canary.judge.by != "platform":
+            return ""
+        if self.judged:
+            return "its answers are judged"
         why = "its judge still asks" if self.judging else self.unjudged or "no judge could ask both engines"
-        return f"its answers were not judged in {self.waited:g} minutes ({why})"
+        return f"its answers are not judged yet: {why}"
 
     def weights(self) -> dict[str, float]:
         """Shares of the requests; their sum is 1."""

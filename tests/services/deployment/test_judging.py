@@ -12,6 +12,7 @@ from events.answers_judged import AnswersJudged
 from events.model_wanted import ModelWanted
 from events.rollout_moved import RolloutMoved
 from services.deployment.effects import JUDGE_SECONDS, effects
+from services.deployment.rollout import Rollout
 from shared.ports.cluster import Workload
 from shared.record import Do
 from shared.service import Decision, Wish
@@ -165,7 +166,9 @@ class TestWaitedFor:
         canary.well()
         assert [moves(canary.come()) for _ in range(3)] == [[], [], ["held"]]
         reason = canary.data["rollout"]["reason"]
-        assert reason.startswith("its answers were not judged in 15 minutes (its judge still asks)")
+        assert reason.startswith(
+            "after 15 minutes its answers are not judged yet: its judge still asks: it waits"
+        )
         assert canary.weights == {V1: 0.9, V2: 0.1}
 
     def test_held_it_goes_on_once_it_is_judged(self, canary: Desk):
@@ -216,7 +219,7 @@ class TestFailed:
             canary.come()
         ends(canary)
         assert moves(canary.come()) == ["held"]
-        assert "(Error: the set has no row)" in canary.data["rollout"]["reason"]
+        assert "not judged yet: Error: the set has no row: it waits" in canary.data["rollout"]["reason"]
         assert sent(canary.well()) == [], "it waits for an operator"
         assert len(sent(canary.operate("resume"))) == 1
 
@@ -254,3 +257,19 @@ class TestAskedFor:
             "none",
         )
         assert (workload.document["cause"], workload.document["traceparent"]) == ("e-1", "00-trace")
+
+
+class TestTold:
+    def judgement(self, desk: Desk) -> str:
+        return msgspec.convert(desk.data["rollout"], Rollout).judgement
+
+    def test_how_it_stands_with_the_judge(self, canary: Desk):
+        assert self.judgement(canary) == "its answers are not judged yet: its judge still asks"
+        ends(canary)
+        assert self.judgement(canary) == "its answers are not judged yet: Error: the set has no row"
+        both(canary, 0.9, 0.9)
+        assert self.judgement(canary) == "its answers are judged"
+
+    def test_nothing_where_there_is_none(self, desk: Desk):
+        desk.up(V2, {"strategy": "canary", "canary": {"steps": STEPS}})
+        assert self.judgement(desk) == ""
