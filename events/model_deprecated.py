@@ -13,9 +13,9 @@ NAME = "model-deprecated"
 
 
 class ModelDeprecated(msgspec.Struct, frozen=True, kw_only=True):
-    """by: `deployment`, or the operator's name. successor: version that took over, empty if none.
+    """by: `deployment`, or the operator whose wish it was. successor: version that took over, empty if none.
 
-    switch: as in `model-deployed`; 0 for an operator's word.
+    switch: as in `model-deployed`; 0 where an operator asks, and deployment has not said it yet.
     """
 
     model_id: str

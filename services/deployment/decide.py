@@ -201,7 +201,7 @@ def _must_be_able(release: Release, target: str, do: str) -> None:
 
 
 def _deprecated(release: Release, deprecated: ModelDeprecated) -> bool:
-    if deprecated.by == "deployment" or release.version(deprecated.version) is None:
+    if deprecated.switch or deprecated.by == "deployment" or release.version(deprecated.version) is None:
         return False
     release.withdraw(deprecated.version, deprecated.reason, deprecated.by)
     return True

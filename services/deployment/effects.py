@@ -9,12 +9,11 @@ import msgspec
 
 from events.release_due import ReleaseDue
 from services.deployment.sharing import dropped
-from shared.forge.serving import READY_PATHS
+from shared.forge.server import Server, workload
 from shared.ports.cluster import Limits, Workload
 from shared.record import Do, Record
 from shared.service import Effect, Ports, Speech
 
-GRACE_SECONDS = 60.0
 JUDGE_SECONDS = 3600.0
 JUDGE_NEEDS = {"gpu": "none", "memory_gb": 1}  # it asks, and counts words
 
@@ -23,7 +22,7 @@ def effects(ports: Ports) -> Mapping[str, Effect]:
     """`serve`, `judge` and `stop`, idempotent under a workload's name; `remind` says that a moment has come."""
 
     def serve(do: Do, record: Record) -> Sequence[Speech]:
-        ports.cluster.apply(_workload(do, record, ports.settings.ready_seconds))
+        ports.cluster.apply(workload(_server(do, record), do, record, ports.settings.ready_seconds))
         return []
 
     def judge(do: Do, record: Record) -> Sequence[Speech]:
@@ -42,31 +41,23 @@ def effects(ports: Ports) -> Mapping[str, Effect]:
     return {"serve": serve, "judge": judge, "stop": stop, "remind": remind}
 
 
-def _workload(do: Do, record: Record, ready_seconds: float) -> Workload:
+def _server(do: Do, record: Record) -> Server:
     version: dict[str, Any] = record.data["versions"][do.arguments["version"]]
-    release = do.arguments["release"]
     document = {
-        "release": release,
         "model": f"{record.name}@{do.arguments['version']}",
         "engine_model": version["engine_model"],
         "artifact": version["artifact"],
         "base_model": version["base_model"],
         "template": version["template"],
         "engine": version["engine"],
-        "cause": do.cause,
-        "traceparent": do.traceparent,
     }
     if size := version.get("size"):  # how many of it a cluster runs
         document["deployment"] = size
-    return Workload(
-        name=release,
+    return Server(
+        name=do.arguments["release"],
         service="deployment",
-        key=record.key,
-        kind="server",
-        module="services.deployment.pod",
+        engine=version["engine"],
         document=document,
-        limits=Limits(deadline_seconds=ready_seconds, grace_seconds=GRACE_SECONDS),
-        ready_path=READY_PATHS[version["engine"]],
         labels={"tenant": version["tenant"], "model": record.name},
     )
 

@@ -78,7 +78,7 @@ class Release(Versions):
             self.end("aborted", reason, by)
         if self.live == name:
             self._data.update(live="", switches=self._data["switches"] + 1)
-            self._speak(self._replaced(name, "", f"{reason} ({by})"), name)
+            self._speak(msgspec.structs.replace(self._replaced(name, "", reason), by=by), name)
         if self._data["wanted"] == name:
             self._data.update(wanted="", manner={})
         if (

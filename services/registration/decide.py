@@ -184,7 +184,7 @@ def _deployment_failed(record: Record, failed: DeploymentFailed, now: datetime) 
 
 def _deprecated(record: Record, deprecated: ModelDeprecated, now: datetime) -> Decision | None:
     """Of a live version only deployment says it: it hears a person's word too, and knows what came after it."""
-    asked = record.status == "DEPLOYED" and deprecated.by != "deployment"
+    asked = record.status == "DEPLOYED" and not deprecated.switch and deprecated.by != "deployment"
     if asked or _older(record, deprecated):
         return None
     data = {**record.data, "switch": max(deprecated.switch, record.data.get("switch", 0))}
