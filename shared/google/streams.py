@@ -83,22 +83,25 @@ class Streams:
                 return
             self._trusted_until = time.monotonic() + TRUSTED_SECONDS
             log.warning("all streams are opened again: %s", reason)
-            for name, future in self._futures.items():
-                future.cancel()
-                _finish(name, future)
-                self._futures[name] = self._pull(name)
+            self._end_all()
+            self._futures = {name: self._pull(name) for name in self._futures}
 
     def close(self) -> None:
         """Listen no more; what was acknowledged before is sent off first."""
         self._stop.set()
         with self._lock:
-            for future in self._futures.values():
-                future.cancel()
-            for name, future in self._futures.items():
-                _finish(name, future)
+            self._end_all()
             self._futures.clear()
         if self._supervisor.is_alive():
             self._supervisor.join()
+
+    def _end_all(self) -> None:
+        """They end beside each other, so they have one time for all."""
+        for future in self._futures.values():
+            future.cancel()
+        until = time.monotonic() + CLOSE_SECONDS
+        for name, future in self._futures.items():
+            _finish(name, future, until)
 
     def _pull(self, name: str) -> Any:
         return self._client.subscribe(
@@ -138,8 +141,8 @@ def _why(future: Any) -> str:
     return f"{type(error).__name__}: {error}" if error else "it was cancelled"
 
 
-def _finish(name: str, future: Any) -> None:
+def _finish(name: str, future: Any, until: float) -> None:
     try:
-        future.exception(timeout=CLOSE_SECONDS)
+        future.exception(timeout=max(0.0, until - time.monotonic()))
     except FutureTimeoutError:
         log.error("the stream of %s did not end within %.0f s", name, CLOSE_SECONDS)
