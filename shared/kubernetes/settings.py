@@ -43,6 +43,7 @@ class KubernetesSettings(msgspec.Struct, frozen=True, kw_only=True):
     trainer_image, engine_image: what jobs and servers run in.
     accelerator: value of the node label cloud.google.com/gke-accelerator. queue: Kueue's LocalQueue.
     ttl_seconds: how long a finished Job stays; keep_seconds: how long its verdict and the tail of its output do.
+    unschedulable_seconds: how long a pod waits for a node that nobody makes before its workload has failed.
     releases: who makes servers: `plain` Deployments of ours, `helm`, or `gitops` (commits to a repository).
     address: where a server is spoken to: its Service's name (`service`), or the address of its pod (`pod`).
     priority_class: pattern, in which `{priority}` stands for that of the run (low, normal, high).
@@ -77,6 +78,7 @@ class KubernetesSettings(msgspec.Struct, frozen=True, kw_only=True):
     scratch_gib: int = 100
     ttl_seconds: int = 86_400
     keep_seconds: int = 30 * 86_400
+    unschedulable_seconds: int = 3600
     request_seconds: float = 30
     watch_seconds: float = 300
     orchestrator: str = "job"

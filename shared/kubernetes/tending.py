@@ -75,10 +75,10 @@ class Tender:
         return self._follow(entry, replace(standing, made=True), seen)
 
     def _follow(self, entry: Entry, standing: Standing, seen: View) -> float | None:
-        found = view.cause(seen, self._clock.now())
+        found = view.cause(seen, self.settings, self._clock.now())
         if found.phase == "pending":
             seen = replace(seen, events=self._events(entry, seen))
-            found = view.cause(seen, self._clock.now())
+            found = view.cause(seen, self.settings, self._clock.now())
         standing = self._followed(entry, standing, seen, found)
         found = view.in_time(entry.workload, standing, seen, found, self._clock.now())
         if found.phase in FINISHED and not _to_be_restarted(entry, standing, seen):

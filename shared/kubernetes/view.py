@@ -22,6 +22,7 @@ from shared.ports.cluster import Workload
 _RESTART = "jobset.sigs.k8s.io/restart-attempt"
 _STARTING = "Starting"
 _PREEMPTED = "Preempted"
+_HOMELESS = "Unschedulable"
 _DONE = frozenset({"Succeeded", "Failed"})
 _HELD = frozenset({"Queued", "Suspended"})
 _WAITING_PODS = 8  # of which events are asked for: the others of many nodes wait for the same
@@ -67,11 +68,14 @@ def asked_of(name: str, view: View) -> list[str]:
     return [f"involvedObject.name={each}" for each in names] + ["involvedObject.kind=Workload"] * queued
 
 
-def cause(view: View, now: datetime) -> Cause:
+def cause(view: View, settings: KubernetesSettings, now: datetime) -> Cause:
     """How it stands by its main object, and why."""
     assert view.main
     pods = [_aged(pod, place) for place, pod in enumerate(view.pods)]
-    return settled(cause_of(view.main, pods, view.events, view.child), now)
+    found = cause_of(view.main, pods, view.events, view.child)
+    if found.reason == _HOMELESS:
+        found = replace(found, patience=settings.unschedulable_seconds)
+    return settled(found, now)
 
 
 def followed(workload: Workload, standing: Standing, view: View, found: Cause, now: datetime) -> Standing:

@@ -74,6 +74,13 @@ class TestCauses:
         assert (rig.status().phase, rig.status().reason) == ("pending", "Unschedulable")
         assert "correct resources.gpu" in rig.status().message
 
+    @pytest.mark.parametrize(("patience", "phase"), [(60, "failed"), (600, "pending")])
+    def test_how_long_to_wait_for_a_node_is_the_cluster_s_to_say(self, patience: int, phase: str):
+        rig = Rig(unschedulable_seconds=patience)
+        rig.cluster.apply(job(document={"resources": {"gpu": "nvidia-h100-80gb", "gpus": 1}}))
+        rig.go(90)
+        assert (rig.status().phase, rig.status().reason) == (phase, "Unschedulable")
+
     def test_what_kueue_says_of_its_own_object(self):
         rig = Rig(queue="gpus")
         rig.cluster.apply(job())
