@@ -316,7 +316,7 @@ class Checks:
         for run in self._world.store.list("runs", status="SUCCEEDED"):
             hours = sum(_hours(attempt) for attempt in run.data.get("attempts", []))
             budget = run.data.get("budget_hours")
-            calm = not self._world.faults.fired
+            calm = not self._world.fired
             if calm and budget is not None and hours > budget + LATE_HOURS:
                 raise Violation(f"budget: {run.key} trained {hours:.4f} hours of {budget:g}")
         trained = sum(

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from random import Random
 from typing import Any
 
-from simulation.host import Crash
+from simulation.host import NEVER, Crash
 from simulation.pods import Exit, Orders, Pod, Ready, pod_of, stopped
 from simulation.world import EPOCH, World
 
@@ -133,7 +133,7 @@ class KubernetesInMemory:
         self._known: dict[str, tuple[str, Standing]] = {}
         self._revisions: dict[Kind, str] = {}
         self._due: dict[str, float] = {}
-        self._turning = False
+        self._next_turn = NEVER
 
     def _time(self) -> datetime:
         """The API server's own clock is never set."""
@@ -196,12 +196,15 @@ class KubernetesInMemory:
         self._world.publish("watch.publish", events)
 
     def _kick(self, delay: float = SOON) -> None:
-        if not self._turning:
-            self._turning = True
-            self._world.at(delay, self._turn)
+        at = self._world.now + delay
+        if at < self._next_turn:
+            self._next_turn = at
+            self._world.at(delay, lambda: self._turn(at))
 
-    def _turn(self) -> None:
-        self._turning = False
+    def _turn(self, at: float) -> None:
+        if at != self._next_turn:
+            return  # one that came sooner was asked for since
+        self._next_turn = NEVER
         self.fake.settle()
         if self._world.up:
             self._due.pop("", None)
