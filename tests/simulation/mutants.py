@@ -265,6 +265,8 @@ MUTANTS: tuple[Mutant, ...] = (
         "services.deployment.analysis:_errors", "if rate <= usual + limits.max_more_errors:", "if True:")),
     mutant("figures of the step before", "what was measured at another share counts", (
         "services.deployment.rollout:Rollout.measured", "if traffic.mark != self.mark:", "if False:")),
+    mutant("judge not waited for", "a canary goes on though nobody has judged its answers", (
+        "services.deployment.canary:_consider", "and one.judged and ripe", "and ripe")),
     mutant("refused canary ready again", "who went back may go live as if nothing had been", (
         f"{RELEASE}:Release._failed", 'version.update(state="failed", cause=cause, address="")',
         'version.update(state="failed" if "canary" not in cause else "ready", cause=cause)')),
