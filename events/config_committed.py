@@ -13,8 +13,13 @@ NAME = "config-committed"
 
 
 class ConfigCommitted(msgspec.Struct, frozen=True, kw_only=True):
-    """run_id: derived from repository, folder and tree id, so that the same content is the same run."""
+    """run_id: derived from repository, folder and tree id, so that the same content is the same run.
+
+    data_roots: below which data outside the folder may lie (KUZNIA_DATA_ROOTS), as they were when it was said: who
+    decides over it asks nothing, and decides alike when it is replayed. null: not known, and left to the pod.
+    """
 
     run_id: str
     source: Source
     folder: Folder
+    data_roots: tuple[str, ...] | None = None

@@ -100,6 +100,8 @@ def _utc(text: str | None) -> datetime:
         raise EnvelopeError("time is missing: an event must say when it was said")
     try:
         moment = datetime.fromisoformat(text)
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
     except (TypeError, ValueError):
         raise EnvelopeError(f"time {text!r} is not of RFC 3339, such as 2026-11-23T10:00:00Z") from None
-    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except OverflowError:  # the first and the last hours of the calendar, in another zone
+        raise EnvelopeError(f"time {text!r} is out of range") from None

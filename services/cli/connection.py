@@ -78,7 +78,7 @@ def connection_options(command: F) -> F:
             "--hook-id",
             type=int,
             default=None,
-            help="GitHub's id of the webhook: failed deliveries are asked for.",
+            help="GitHub's or GitLab's id of the webhook: failed deliveries are asked for.",
         ),
     ]
     for option in reversed(options):
@@ -91,8 +91,9 @@ def faults(name: str, url: str, connection: Connection) -> list[str]:
     found = []
     if "/" not in name.strip("/"):
         found.append(f"{name!r} is no full name as a forge has it, such as org/repo")
-    if connection.hook_id is not None and (connection.forge != "github" or connection.token_file is None):
-        found.append("--hook-id needs --token-file and is GitHub's alone: other forges cannot be asked again")
+    asked_again = connection.forge in ("github", "gitlab") and connection.token_file is not None
+    if connection.hook_id is not None and not asked_again:
+        found.append("--hook-id needs --token-file, and GitHub or GitLab: other forges cannot be asked again")
     if connection.token_file is None:
         return found
     api = connection.api or default_api(connection.forge, url)

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from events.catalog import PayloadError, UnknownEventError, decode, encode
+from events.config_committed import ConfigCommitted
 from events.envelope import EnvelopeError, Event, from_structured_json, name_of_type
 from services.ingress import notification, storage
 from services.ingress.google import Google
@@ -19,6 +20,7 @@ from services.ingress.senders import admitted, granted
 from services.ingress.subjects import fault as subject_fault
 from services.ingress.subjects import subject_of
 from shared.errors import Reject, Retry
+from shared.experiment.locations import roots_of
 from shared.identity import event_id
 from shared.ports.artifacts import Artifacts
 from shared.ports.bus import Bus
@@ -159,11 +161,11 @@ def _own(raw: dict[str, Any]) -> Event:
     The id is made of source and id: records remember what they heard by id alone, and an outsider must not be able
     to take the id of an event that one of our services is going to say. Its cause is its own affair.
     """
-    try:
-        said = from_structured_json(msgspec.json.encode(raw))
-    except OverflowError:  # the first and the last hours of the calendar, in another zone
-        raise EnvelopeError(f"time {raw.get('time')!r} is out of range") from None
-    data = _plain(decode(said))
+    said = from_structured_json(msgspec.json.encode(raw))
+    payload = decode(said)
+    if isinstance(payload, ConfigCommitted):  # where data may lie is never an outsider's to say
+        payload = msgspec.structs.replace(payload, data_roots=roots_of())
+    data = _plain(payload)
     return msgspec.structs.replace(
         said,
         id=_identifier(raw, said.name),

@@ -75,7 +75,7 @@ def decide(record: Record, event: Event, now: datetime) -> Decision | None:
 def _committed(record: Record, committed: ConfigCommitted, heard: Heard) -> Decision | None:
     if record.revision:
         return None  # the same content of the same folder is the same run
-    checked = check(committed.folder)
+    checked = check(committed.folder, data_roots=committed.data_roots)
     return _refused(record, committed, checked) if checked.faults else _admitted(committed, checked, heard)
 
 

@@ -13,6 +13,7 @@ from events.push_received import PushReceived
 from services.webhook.decide import NO_COMMIT
 from services.webhook.experiments import Found, changed, experiments
 from shared.experiment.folder import TEXT_LIMIT, is_read
+from shared.experiment.locations import roots_of
 from shared.git import Entry, Mirror
 from shared.identity import run_id, workload_name
 from shared.record import Do, Record
@@ -61,7 +62,10 @@ def _committed(mirror: Mirror, push: PushReceived, found: Found) -> Speech:
         author=mirror.author(push.after),
     )
     payload = ConfigCommitted(
-        run_id=identifier, source=source, folder=_folder(mirror, push.after, found.path)
+        run_id=identifier,
+        source=source,
+        folder=_folder(mirror, push.after, found.path),
+        data_roots=roots_of(),
     )
     return Speech(payload, f"runs/{identifier}")
 

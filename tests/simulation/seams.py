@@ -56,14 +56,16 @@ def placed(
         yield
 
 
-def remembered_check(folder: Folder) -> Checked:
+def remembered_check(folder: Folder, *, data_roots: tuple[str, ...] | None = None) -> Checked:
     """`shared.experiment.check.check`; the same folder is checked once a process."""
-    return _checked(tuple(folder.files), tuple(sorted(folder.texts.items())))
+    return _checked(tuple(folder.files), tuple(sorted(folder.texts.items())), data_roots)
 
 
 @cache
-def _checked(files: tuple[Any, ...], texts: tuple[tuple[str, str], ...]) -> Checked:
-    return check(Folder(files=files, texts=dict(texts)))
+def _checked(
+    files: tuple[Any, ...], texts: tuple[tuple[str, str], ...], data_roots: tuple[str, ...] | None
+) -> Checked:
+    return check(Folder(files=files, texts=dict(texts)), data_roots=data_roots)
 
 
 def short_card(facts: Facts) -> Rendered:

@@ -324,6 +324,14 @@ class TestCommits:
         self.connect(door)
         assert door.post(self.raw()).status == 202
 
+    def test_where_data_may_lie_is_ours_to_say(self, door: Door, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setenv("KUZNIA_DATA_ROOTS", "gs://ours")
+        self.connect(door)
+        raw = self.raw()
+        raw["data"]["data_roots"] = ["file:///"]
+        assert door.post(raw).status == 202
+        assert door.bus.events[0].data["data_roots"] == ["gs://ours"]
+
     def test_of_an_unknown_repository(self, door: Door):
         answer = door.post(self.raw())
         assert (answer.status, "is not connected" in told(answer)) == (400, True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from events.training_started import TrainingStarted
 from services.training import SERVICE
 from services.training.decide import model_version
 from shared.errors import Retry
+from shared.experiment.check import check
 from shared.record import Dead
 from tests.memory import START
 from tests.services.chain import committed, experiment, faulty
@@ -86,6 +89,25 @@ class TestCommitted:
         assert word.cause.startswith(f"{len(run.data['faults'])} fault(s) in the config:\n")
         assert len(run.data["faults"]) > 5
         assert any("learning_rat" in fault and "learning_rate" in fault for fault in run.data["faults"])
+
+    @pytest.mark.parametrize(
+        ("roots", "status"), [(("gs://ours",), "REJECTED"), (("gs://theirs",), "QUEUED"), (None, "QUEUED")]
+    )
+    def test_data_outside_the_allowed_roots_is_refused_before_a_job_is_asked_for(
+        self, tmp_path: Path, roots: tuple[str, ...] | None, status: str
+    ):
+        """In the words of `kuznia check`, which knows the same roots; the event says them, so nothing is asked."""
+        folder = experiment(tmp_path)
+        entry = json.dumps({"train": {"file_name": "gs://theirs/train.jsonl", "formatting": "alpaca"}})
+        texts = {**folder.texts, "dataset_info.json": entry}
+        texts["config.yaml"] = re.sub(r"(?m)^dataset: .*$", "dataset: train", texts["config.yaml"])
+        folder = msgspec.structs.replace(folder, texts=texts)
+        config = msgspec.structs.replace(committed(folder), data_roots=roots)
+        run = Hearing(SERVICE, f"runs/{config.run_id}")
+        run.hear(config)
+        checked = [str(fault) for fault in check(folder, data_roots=roots).faults]
+        assert run.data.get("faults", []) == checked
+        assert run.status == status, checked
 
     def test_the_same_content_again_is_the_same_run(self, run: Hearing, tmp_path: Path):
         config = committed(experiment(tmp_path), commit="f" * 40, branch="other")

@@ -108,6 +108,12 @@ class TestInspect:
             "config.yaml": 11, "data/dataset_info.json": 2, "model.yaml": 8, "train.json": 2,
         }  # fmt: skip
 
+    def test_it_says_where_data_may_lie_as_it_is_now(self, desk: Desk, monkeypatch: pytest.MonkeyPatch):
+        commit = desk.repository.commit({"e/model.yaml": MANIFEST})
+        assert desk.inspect(NO_COMMIT, commit)[0].data_roots == ()
+        monkeypatch.setenv("KUZNIA_DATA_ROOTS", "gs://team, file:///srv/data")
+        assert desk.inspect(NO_COMMIT, commit)[0].data_roots == ("gs://team", "file:///srv/data")
+
     def test_it_is_the_same_folder_that_the_check_reads_from_disk(self, desk: Desk):
         scaffold(desk.repository.path / "e" / "llm-qa", tenant="team-x", name="llm-qa", owner="Ann")
         (found,) = desk.inspect(NO_COMMIT, desk.repository.commit({}))
