@@ -15,14 +15,14 @@ from shared.errors import Reject
 from shared.hosts.driver import Driver
 from shared.operations.dead import discard, given_up, one, redrive
 from shared.ports.bus import Query
-from shared.ports.cluster import Workload
+from shared.ports.cluster import Status, Workload
 from shared.service import Ports
 from tests.services.chain import MODEL_ID
 from tests.shared.operations.home import Home
 
 
 class Refusing:
-    """A cluster that takes nothing, until it is mended."""
+    """A cluster that has something else under each name, until it is mended."""
 
     def __init__(self, home: Home) -> None:
         self._home = home
@@ -32,6 +32,9 @@ class Refusing:
         if self.broken:
             raise Reject(f"no room for {workload.name}")
         self._home.cluster.apply(workload)
+
+    def status(self, name: str) -> Status | None:
+        return Status(name=name, kind="job", phase="running", attempt=1) if self.broken else None
 
     def stop(self, name: str) -> None:
         self._home.cluster.stop(name)
