@@ -32,8 +32,10 @@ def test_terraform_gives_rights_by_the_same_folder():
     said = re.findall(
         r'startsWith\(\\"([^"]*?)tenants/\$\{each\.key\}/\\"\)', STORAGE.read_text(encoding="utf-8")
     )
-    assert said == ["${local.objects}", "", "${local.objects}", ""], (
-        "trainer and engine: objects, and listings"
+    objects = "${local.objects}"
+    unfinished = f"{objects}${{local.catalog_unfinished}}"
+    assert said == [objects, unfinished, "", objects, ""], (
+        "trainer: objects, their parts while they are uploaded, and listings; engine: objects, and listings"
     )
     assert places.of_tenant("${each.key}") == "tenants/${each.key}"
 
