@@ -18,6 +18,14 @@ from simulation.play import simulate  # noqa: E402
 
 MOST_SEEDS = 2000
 SAMPLE = 100  # seeds over which the rate is counted
+HEAD = """# Planted bugs
+
+Each is a small patch of the real code, or of the ports in memory (`tests/simulation/mutants.py`), that some seed must find. `make mutants` plants them one by one; `python tests/simulation/kill.py --table docs/planted-bugs.md` writes this page.
+
+Share: of the worlds that were played with it: 100, or as many as it took to find it. *No guard*: the store's own last check is taken away too.
+
+| planted bug | what | share | first seed | what the seed says |
+|---|---|---|---|---|"""
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,6 +63,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--jobs", type=int, default=int(os.environ.get("JOBS") or 1))
     parser.add_argument("--sample", type=int, default=int(os.environ.get("SAMPLE") or SAMPLE))
     parser.add_argument("--only", default="", help="names that contain this")
+    parser.add_argument("--table", type=Path, help="write the table there, as Markdown")
     words = parser.parse_args(arguments)
     asked = [(number, words.sample) for number, bug in enumerate(MUTANTS) if words.only in bug.name]
     print(f"{'planted bug':36} {'found':>7} {'first':>6}  by")
@@ -63,8 +72,20 @@ def main(arguments: Sequence[str]) -> int:
         verdicts.append(verdict)
         print(_line(verdict), flush=True)
     killed = sum(verdict.first >= 0 for verdict in verdicts)
+    if words.table:
+        words.table.write_text(table(verdicts), encoding="utf-8")
     print(f"killed {killed} of {len(verdicts)}")
     return int(killed < len(verdicts))
+
+
+def table(verdicts: Sequence[Verdict]) -> str:
+    """All of them, for docs/planted-bugs.md."""
+    rows = (
+        f"| {verdict.name} | {verdict.what} | {100 * verdict.found / verdict.seeds:.1f} % | {_first(verdict)} "
+        f"| {verdict.how[:60].replace('|', '/')} |"
+        for verdict in verdicts
+    )
+    return "\n".join([HEAD, *rows, ""])
 
 
 def _judged(asked: Sequence[tuple[int, int]], jobs: int) -> Iterator[Verdict]:
@@ -81,8 +102,11 @@ def _judge(asked: tuple[int, int]) -> Verdict:
 
 def _line(verdict: Verdict) -> str:
     share = f"{100 * verdict.found / verdict.seeds:.1f} %"
-    first = str(verdict.first) if verdict.first >= 0 else "NEVER"
-    return f"{verdict.name:36} {share:>7} {first:>6}  {verdict.how[:70]}"
+    return f"{verdict.name:36} {share:>7} {_first(verdict):>6}  {verdict.how[:70]}"
+
+
+def _first(verdict: Verdict) -> str:
+    return str(verdict.first) if verdict.first >= 0 else "NEVER"
 
 
 if __name__ == "__main__":
