@@ -184,9 +184,21 @@ def test_check_tells_all_faults_and_fails(machine: Machine, monkeypatch: pytest.
 
     monkeypatch.setattr(targets, "clouds", lambda: None)
     monkeypatch.setattr(targets, "_static", static)
-    monkeypatch.setattr(targets, "_pytest", lambda words: asked.append(words[words.index("-m") + 1]) or 0)
+    monkeypatch.setattr(
+        targets, "_pytest", lambda words, **_: asked.append(words[words.index("-m") + 1]) or 0
+    )
     assert targets.check([]) == 1
     assert asked == [*targets.STATIC, targets.QUICK]
+
+
+def test_folders_lie_in_memory_where_there_is_room(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(targets, "MEMORY", tmp_path)
+    monkeypatch.setattr(targets, "ROOM", 0)
+    assert targets._in_memory() == {"PYTEST_DEBUG_TEMPROOT": str(tmp_path)}
+    monkeypatch.setattr(targets, "ROOM", 1 << 60)
+    assert targets._in_memory() == {}
+    monkeypatch.setattr(targets, "MEMORY", tmp_path / "none")
+    assert targets._in_memory() == {}
 
 
 def test_bytecode_is_kept_for_the_next_run_of_the_tests(monkeypatch: pytest.MonkeyPatch) -> None:
