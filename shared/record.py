@@ -103,6 +103,6 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
         """Whether an event that it died of is still to be decided, and was given up before this one."""
         return bool(self.unheard) and self.unheard[0] != event_id
 
-    def still_dead(self, event_id: str = "") -> Dead | None:
+    def still_dead(self, event_id: str) -> Dead | None:
         """Its mark once this event is heard: of the others that are not heard yet."""
         return mark([d for d in self.deaths if d.event not in (event_id, *self.inbox)])

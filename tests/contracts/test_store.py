@@ -60,7 +60,9 @@ class TestRecords:
             data={"text": "żółw", "list": [1, 2.5, None, True], "nested": {"a": {"b": []}}},
             inbox=("e-1", "e-2"),
             outbox=(Say(event(1)), owed(), msgspec.structs.replace(owed(), id="do-2", not_before=START)),
-            dead=Dead(event="e-2", cause="no", at=START),
+            dead=Dead(
+                event="e-2", cause="no", at=START, also=(Dead(event="e-3", cause="nor that", at=START),)
+            ),
         )
         written = store.commit(record)
         assert written == msgspec.structs.replace(record, revision=1)
