@@ -16,7 +16,14 @@ from shared.errors import Reject, Retry
 
 TIMEOUT_SECONDS = 120.0
 # Hooks, prompts and the user's own settings have no business in a fetch of ours.
-_ENVIRONMENT = {"GIT_TERMINAL_PROMPT": "0", "GIT_CONFIG_NOSYSTEM": "1", "LC_ALL": "C"}
+# What ties git to the repository that called us, as a hook does; see `git rev-parse --local-env-vars`.
+_TIES = frozenset(
+    f"GIT_{name}"
+    for name in (
+        "ALTERNATE_OBJECT_DIRECTORIES", "COMMON_DIR", "DIR", "GRAFT_FILE", "IMPLICIT_WORK_TREE", "INDEX_FILE",
+        "NAMESPACE", "OBJECT_DIRECTORY", "PREFIX", "QUARANTINE_PATH", "SHALLOW_FILE", "WORK_TREE",
+    )
+)  # fmt: skip
 # What git says of a network or a disk that may be better in a while; all else is a verdict.
 _PASSING = re.compile(
     r"could ?n.t (resolve|connect)|could not resolve|failed to connect|connection (refused|reset|timed out|closed)"
@@ -104,21 +111,24 @@ def remote_heads(url: str) -> dict[str, str]:
     return {reference.removeprefix("refs/heads/"): commit for commit, reference in pairs}
 
 
+def environment(**more: str) -> dict[str, str]:
+    """Ours for a git that asks nobody anything, speaks English, and is in no repository but the one it is told."""
+    kept = {name: value for name, value in os.environ.items() if name not in _TIES}
+    return kept | {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"} | more
+
+
 def run(arguments: list[str]) -> str:
     """Run git; its output.
 
     Raises Retry where network or disk did not let it, Reject otherwise; both with git's own words.
     """
-    environment = {**os.environ, **_ENVIRONMENT}
-    for name in [
-        name
-        for name in environment
-        if name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_QUARANTINE_PATH", "GIT_INDEX_FILE")
-    ]:
-        del environment[name]
     try:
         done = subprocess.run(
-            ["git", *arguments], env=environment, capture_output=True, timeout=TIMEOUT_SECONDS, check=False
+            ["git", *arguments],
+            env=environment(GIT_CONFIG_NOSYSTEM="1"),
+            capture_output=True,
+            timeout=TIMEOUT_SECONDS,
+            check=False,
         )
     except subprocess.TimeoutExpired as error:
         raise Retry(f"git {arguments[0]} did not end within {TIMEOUT_SECONDS:.0f} s") from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import shutil
 import subprocess
@@ -15,6 +14,7 @@ import msgspec
 
 from events.parts import Source
 from shared.errors import Reject, Retry
+from shared.git import environment
 from shared.podkit.locked import locked
 
 _LFS = b"version https://git-lfs.github.com/spec/"
@@ -108,7 +108,7 @@ def _entries(source: Source, repository: Path, tree: str) -> list[Entry]:
 def _write(repository: Path, entries: list[Entry], folder: Path) -> None:
     with subprocess.Popen(
         ["git", "cat-file", "--batch"],
-        cwd=repository, env=_environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        cwd=repository, env=environment(GIT_LFS_SKIP_SMUDGE="1"), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
     ) as reader:  # fmt: skip
         assert reader.stdin
         faults = [entry.path for entry in entries if _copy(reader, entry, folder / entry.path) == _LFS]
@@ -163,20 +163,15 @@ def _run(repository: Path, *words: str) -> subprocess.CompletedProcess[bytes]:
     try:
         return subprocess.run(
             ["git", *words],
-            cwd=repository, env=_environment(), capture_output=True, check=False, timeout=FETCH_SECONDS,
+            cwd=repository,
+            env=environment(GIT_LFS_SKIP_SMUDGE="1"),
             stdin=subprocess.DEVNULL,
-        )  # fmt: skip
+            capture_output=True,
+            timeout=FETCH_SECONDS,
+            check=False,
+        )
     except subprocess.TimeoutExpired:
         raise Retry(f"git {words[0]} took longer than {FETCH_SECONDS} s") from None
-
-
-def _environment() -> dict[str, str]:
-    """Git as it is everywhere: no prompt, and not inside whatever repository it was called from."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    credentials = {
-        name: os.environ[name] for name in ("GIT_SSH_COMMAND", "GIT_ASKPASS") if name in os.environ
-    }
-    return kept | credentials | {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", "GIT_LFS_SKIP_SMUDGE": "1"}
 
 
 def _said(done: subprocess.CompletedProcess[bytes]) -> str:

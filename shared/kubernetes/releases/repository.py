@@ -6,7 +6,6 @@ commit and push leaves nothing but objects that nobody names.
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import tempfile
@@ -16,13 +15,17 @@ from functools import partial
 from pathlib import Path
 
 from shared.errors import Reject, Retry, Unknown
-from shared.git import Mirror
+from shared.git import Mirror, environment
 
 ATTEMPTS = (
     8  # of a push that others were quicker with; each of theirs that came through is one less to wait for
 )
 NO_OBJECT = "0" * 40
-PERSON = {"NAME": "Kuznia", "EMAIL": "kuznia@localhost"}
+PERSON = {
+    f"GIT_{role}_{part}": word
+    for role in ("AUTHOR", "COMMITTER")
+    for part, word in (("NAME", "Kuznia"), ("EMAIL", "kuznia@localhost"))
+}
 Tree = Mapping[str, str]  # path -> blob
 # Somebody else's push came first.
 _RACED = re.compile(
@@ -157,7 +160,7 @@ class DeployRepository:
     def _run(self, words: list[str], stdin: str, variables: Mapping[str, str]) -> tuple[int, str]:
         done = subprocess.run(
             ["git", "-C", str(self._path), *words],
-            env={**_environment(), **variables},
+            env={**PERSON, **environment(GIT_CONFIG_NOSYSTEM="1"), **variables},
             input=stdin.encode(),
             capture_output=True,
             timeout=self._seconds,
@@ -165,16 +168,3 @@ class DeployRepository:
         )
         out, err = (stream.decode(errors="replace").strip() for stream in (done.stdout, done.stderr))
         return done.returncode, f"{out} {err}".strip() if done.returncode else out
-
-
-def _environment() -> dict[str, str]:
-    """Ours, without what a hook or a caller may have left of Git, and without prompts."""
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("GIT_DIR", "GIT_WORK", "GIT_IND"))
-    }
-    person = {
-        f"GIT_{role}_{part}": value for role in ("AUTHOR", "COMMITTER") for part, value in PERSON.items()
-    }
-    return person | kept | {"GIT_TERMINAL_PROMPT": "0", "GIT_CONFIG_NOSYSTEM": "1", "LC_ALL": "C"}

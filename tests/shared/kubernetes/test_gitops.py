@@ -461,7 +461,7 @@ def test_our_own_name_gives_way_to_one_that_is_set(
     monkeypatch.setenv("GIT_INDEX_FILE", "/nowhere")
     repository.put("a", {"f": "2\n"}, "m")
     assert deploy.git("log", "--format=%an|%cn").split("\n") == [
-        f"{module.PERSON['NAME']}|Releases of Acme",
+        f"{module.PERSON['GIT_AUTHOR_NAME']}|Releases of Acme",
         "Kuznia|Kuznia",
     ]
 
