@@ -345,9 +345,11 @@ class World:
         self.disk_full = self.newer = False
         if not self.up:
             self._restart(self.epoch)
+        until = self.now
         for _ in range(3 if self.people.most_runs is not None else 0):
             self.people.redrive()  # or who waits for the slot of a dead run would ask on and on
-            self.pump(self.now + 600 + self._jumped / 3)  # what was due waits until the old time comes again
+            until += 600 + self._jumped / 3  # what was due waits until the old time comes again
+            self.pump(until)
         self.checks.nobody_waits_in_vain()
 
     def _rest(self) -> None:
