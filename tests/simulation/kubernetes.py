@@ -22,6 +22,7 @@ from shared.errors import KuzniaError
 from shared.kubernetes.api import Gone, RestApi
 from shared.kubernetes.cluster import KubernetesCluster
 from shared.kubernetes.fake.cluster import FakeCluster
+from shared.kubernetes.fake.controllers.kubelet import patience
 from shared.kubernetes.fake.faults import Fault
 from shared.kubernetes.fake.objects import find
 from shared.kubernetes.fake.runtime import Exit as Ended
@@ -49,7 +50,7 @@ HEARD: Sequence[Kind] = (CONFIG_MAP, POD, DEPLOYMENT, JOB)
 READS: Sequence[Fault] = ("429", "500", "503", "lost", "refused", "stale")
 WRITES: Sequence[Fault] = ("429", "500", "503", "403", "409", "lost", "refused")
 MOST = 0.06  # of all requests of one kind
-SOON, RESTLESS, SETTLED = 0.02, 1.0, 30.0
+SOON, RESTLESS = 0.02, 1.0
 EXITS = {"killed": 137, "vanished": None, "mute-failure": 1, "mute-success": 0}
 
 
@@ -296,6 +297,8 @@ class KubernetesInMemory:
         container = held.container = Container(pod_of(held.workload, held.starts, self._world))
         self._containers[start.key] = (held, container)
         self._world.at(SOON, lambda: self._step(held, container))
+        if probe := start.container.get("startupProbe"):  # the kubelet looks whether it answers by then
+            self._world.at(patience(probe) + RESTLESS, self._kick)
 
     def poll(self, key: str) -> Ended | None:
         return (

@@ -24,6 +24,12 @@ _LAST_WORDS_BYTES, _LAST_WORDS_LINES = 2048, 80
 _LONGEST_BACKOFF = 300.0
 
 
+def patience(probe: Object) -> float:
+    """Seconds that a container has until this probe must have held once."""
+    tries, period = probe.get("failureThreshold", 3), probe.get("periodSeconds", 10)
+    return float(probe.get("initialDelaySeconds", 0) + tries * period)
+
+
 class Kubelet:
     """bad_images: those that cannot be pulled. backoff: seconds before the second restart; it doubles."""
 
@@ -161,13 +167,20 @@ class Kubelet:
 
     def _probed(self, pod: Object, container: Object, one: Object) -> Object:
         name = one["name"]
-        started = bool(one["started"])
-        if not started:
-            probe = container.get("startupProbe")
-            started = probe is None or self._runtime.answers(pod, name, probe)
+        started = bool(one["started"]) or self._has_started(pod, container, one)
         probe = container.get("readinessProbe")
         ready = started and (probe is None or self._runtime.answers(pod, name, probe))
         return {**one, "started": started, "ready": ready}
+
+    def _has_started(self, pod: Object, container: Object, one: Object) -> bool:
+        """By its startup probe; one that has not answered for too long is killed."""
+        name, probe = one["name"], container.get("startupProbe")
+        if probe is None or self._runtime.answers(pod, name, probe):
+            return True
+        if seconds_since(self._core, one["state"]["running"]["startedAt"]) > patience(probe):
+            tell(self._core, pod, "Killing", f"Container {name} failed startup probe, will be restarted")
+            self._runtime.end(key_of(pod, name), kill=True)
+        return False
 
     def _ended(self, pod: Object, container: Object, one: Object, with_: Exit) -> Object:
         over = {"exitCode": with_.code, "reason": with_.reason, **self._times(one)}

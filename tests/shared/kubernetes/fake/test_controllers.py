@@ -295,6 +295,23 @@ class TestKubelet:
             == 1
         )
 
+    def test_who_does_not_answer_within_its_startup_probe_is_started_again(self, hands: Hands):
+        living(hands, Life(ready_after=1000), Life(ready_after=5))
+        probe = {"httpGet": {"path": "/", "port": 8000}, "periodSeconds": 5, "failureThreshold": 4}
+        container = {"name": "main", "image": "engine:1", "startupProbe": probe}
+        hands.create(PODS, pod(restartPolicy="Always", containers=[container]))
+
+        def told() -> tuple[int, bool]:
+            status = hands.get(f"{PODS}/one")["status"]["containerStatuses"][0]
+            return status["restartCount"], status["started"]
+
+        hands.pass_(0)
+        hands.pass_(20)
+        assert told() == (0, False)
+        for _ in range(10):
+            hands.pass_(1)
+        assert told() == (1, True)
+
     def test_last_words_are_kept_where_the_pod_asks_for_it(self, hands: Hands):
         living(hands, Life(seconds=0, code=1, output="one\ntwo\n"))
         hands.create(
