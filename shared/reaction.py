@@ -112,7 +112,7 @@ def give_up(service: Service, event: Event, cause: str) -> Reaction:
 
 def _with(record: Record, death: Dead) -> Dead | None:
     """The record's mark with one more; what it was dead of before is not forgotten while it is unheard."""
-    unheard = [known for known in record.deaths if known.event in record.unheard]
+    unheard = [known for known in record.deaths if known.event not in record.inbox]
     return mark([*unheard, death][:MOST_DEATHS])
 
 

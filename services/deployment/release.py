@@ -78,7 +78,7 @@ class Release(Versions):
             self.end("aborted", reason, by)
         if self.live == name:
             self._data.update(live="", switches=self._data["switches"] + 1)
-            self._speak(msgspec.structs.replace(self._replaced(name, "", reason), by=by), name)
+            self._speak(self._replaced(name, "", reason, by), name)
         if self._data["wanted"] == name:
             self._data.update(wanted="", manner={})
         if (
@@ -267,11 +267,11 @@ class Release(Versions):
             switch=self._data["switches"],
         )
 
-    def _replaced(self, old: str, new: str, reason: str) -> ModelDeprecated:
+    def _replaced(self, old: str, new: str, reason: str, by: str = US) -> ModelDeprecated:
         return ModelDeprecated(
             model_id=self._data["model_id"],
             version=old,
-            by=US,
+            by=by,
             reason=reason,
             successor=new,
             switch=self._data["switches"],

@@ -241,7 +241,7 @@ MUTANTS: tuple[Mutant, ...] = (
     mutant("superseded left running", "a version that came too late stays ready", (
         f"{RELEASE}:Release._superseded", "return waits and", "return False and")),
     mutant("withdrawn without a word", "the registry is not told that a live version was withdrawn", (
-        f"{RELEASE}:Release.withdraw", 'self._speak(msgspec.structs.replace(self._replaced(name, "", reason), by=by), name)', "pass")),
+        f"{RELEASE}:Release.withdraw", 'self._speak(self._replaced(name, "", reason, by), name)', "pass")),
     mutant("failure without a word", "the registry is not told that an engine failed", (
         f"{RELEASE}:Release._failed", "self._speak(failed, name)", "pass")),
     mutant("failed live stays live", "traffic goes on to an engine that is gone", (
