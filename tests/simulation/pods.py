@@ -251,7 +251,7 @@ def _engine_in_common(workload: Workload, attempt: int, world: PodWorld) -> Scri
         data = world.store.load(workload.key).data
         wanted = data["adapters"] if data["server"] == workload.name else {}
         told &= wanted.keys()
-        release = next(iter(wanted.keys() - told), "")
+        release = min(wanted.keys() - told, default="")
         if not release:
             yield Orders()
             continue
