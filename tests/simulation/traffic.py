@@ -81,6 +81,9 @@ class Traffic:
         for release in self._world.store.list("releases"):
             rollout = release.data.get("rollout")
             if rollout and rollout["state"] == "stepping":
+                if release.dead:  # its moment was given up, and has been redriven just now
+                    acted = True
+                    continue
                 self._world.fail(
                     f"canary: {rollout['version']} of {release.key} waits for a moment that never comes"
                 )
