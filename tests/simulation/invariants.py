@@ -7,6 +7,7 @@ and pods really did; it asks neither the guards of the store nor the records whe
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -303,8 +304,16 @@ class Checks:
         jobs = {held.workload.key for held in self._world.cluster.held.values()}
         waiting = [run.key for run in runs if run.status == "QUEUED" and run.key not in jobs]
         training = [run for run in runs if run.status not in RUN_ENDS and run.key not in waiting]
-        if waiting and len(training) < limit:
-            raise Violation(f"slots: {waiting[0]} waits, and {len(training)} of {limit} slots are taken")
+        taken = len(training) + len(self._granted(runs, waiting))
+        if waiting and taken < limit:
+            raise Violation(f"slots: {waiting[0]} waits, and {taken} of {limit} slots are taken")
+
+    def _granted(self, runs: Sequence[Record], waiting: Sequence[str]) -> list[str]:
+        """Who got a slot by a late repeat of a word that was answered before, and whose start was cut off then. It
+        starts when it asks again, which it must owe.
+        """
+        slots = self._world.store.load("slots/training").data.get("running", {})
+        return [run.key for run in runs if run.key in waiting and run.name in slots and _asks_again(run)]
 
     def _slots(self) -> None:
         """Who is over has no slot, and every hour that was trained is counted once."""
@@ -549,3 +558,7 @@ def _of(intent: Say | Do, event_id: str) -> bool:
 
 def _named(intent: Say | Do) -> str:
     return intent.event.name if isinstance(intent, Say) else intent.effect
+
+
+def _asks_again(run: Record) -> bool:
+    return any(isinstance(owed, Do) and owed.effect == "launch" for owed in run.outbox)
