@@ -187,12 +187,11 @@ def _place(progress: TrainingProgressed) -> tuple[int, int]:
     return progress.attempt, progress.step
 
 
-def _checkpoint(record: Record, checkpoint: CheckpointWritten, _heard: Heard) -> Decision | None:
+def _checkpoint(record: Record, checkpoint: CheckpointWritten, heard: Heard) -> Decision | None:
     if record.revision == 0:
         return None
     if checkpoint.final:
-        final = {"metrics": checkpoint.metrics, "runtime": checkpoint.runtime}
-        return Decision(status=record.status, data={**record.data, "final": final})
+        return _final(record, checkpoint, heard)
     entry = {
         "step": checkpoint.step,
         "uri": checkpoint.artifact.uri,
@@ -201,6 +200,16 @@ def _checkpoint(record: Record, checkpoint: CheckpointWritten, _heard: Heard) ->
     others = [known for known in record.data.get("checkpoints", []) if known["step"] != checkpoint.step]
     checkpoints = sorted([*others, entry], key=lambda known: int(known["step"]))
     return Decision(status=record.status, data={**record.data, "checkpoints": checkpoints})
+
+
+def _final(record: Record, checkpoint: CheckpointWritten, heard: Heard) -> Decision:
+    """Its weights are there, and will be registered: a run that was said to have failed before has not."""
+    final = {"metrics": checkpoint.metrics, "runtime": checkpoint.runtime}
+    known = msgspec.structs.replace(record, data={**record.data, "final": final})
+    if record.status != "FAILED":
+        return Decision(status=record.status, data=known.data)
+    attempts = record.data.get("attempts", [])
+    return _spoken_for(known, attempts[-1]["attempt"] if attempts else 0, "", heard)
 
 
 def _finished(record: Record, finished: TrainingFinished, heard: Heard) -> Decision | None:

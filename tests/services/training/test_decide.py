@@ -210,6 +210,20 @@ class TestEnd:
         run.hear(finished(run, "succeeded", metrics={"train_loss": 0.43}))
         assert (run.status, run.data["metrics"], run.data["cause"]) == ("SUCCEEDED", {"train_loss": 0.43}, "")
 
+    @pytest.mark.parametrize("first", ["weights", "failure"])
+    def test_whose_weights_are_there_has_succeeded_in_whatever_order_it_is_heard(
+        self, run: Hearing, first: str
+    ):
+        weights = msgspec.structs.replace(
+            checkpoint(run, 48), final=True, model=model(), metrics={"train_loss": 0.43}
+        )
+        failure = job(run, "failed", reason="Killed", message="by somebody", attempt=2)
+        heard = [weights, failure] if first == "weights" else [failure, weights]
+        run.hear(heard[0])
+        (word,) = said(run.hear(heard[1]))
+        assert (run.status, run.data["metrics"], run.data["cause"]) == ("SUCCEEDED", {"train_loss": 0.43}, "")
+        assert (word.outcome, word.metrics, word.job) == ("succeeded", {"train_loss": 0.43}, run.data["job"])
+
     def test_while_it_runs_there_is_nothing_to_say(self, run: Hearing):
         decision = run.hear(job(run, "running"))
         assert (run.status, said(decision), wished(decision)) == ("TRAINING", [], [])
