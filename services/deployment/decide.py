@@ -168,7 +168,7 @@ def _rollback(release: Release, request: RollbackRequested) -> bool:
         if release.rollout.version == target:
             release.switch(target, reason, request.by)
             return True
-        release.end("aborted", reason, request.by)
+        release.leave(reason, request.by)
     release.want(target, reason, Manner(by=request.by, at_once=True))
     release.start(target)
     return True

@@ -213,6 +213,13 @@ class Release(Versions):
         self.stop(name, "failed", DRAIN_SECONDS)
         self._failed(name, f"as a canary beside {self.live}: {reason}")
 
+    def leave(self, reason: str, by: str) -> None:
+        """A person leads elsewhere: the canary does not begin again by itself, even if nobody gets there."""
+        assert self.rollout is not None
+        name = self.rollout.version
+        self.end("aborted", reason, by)
+        self._data["settled"] = max(self._data["settled"], self._order(name))
+
     def end(self, what: End, reason: str, by: str) -> None:
         """No canary is under way any more; who was one is ready, until somebody says more of it."""
         assert self.rollout is not None

@@ -591,6 +591,21 @@ class TestRollbackBesideACanary:
         assert moves(decision) == ["aborted"]
         assert (canary.data["live"], canary.state(V3)) == (V1, "retired")
 
+    def test_where_nobody_gets_there_it_does_not_begin_again_by_itself(self, canary: Desk):
+        def dies() -> Decision | None:
+            server = canary.data["versions"][V1]["release"]
+            return canary.hear(
+                changed("failed", server, "deployment", KEY, reason="NotReady", message="no GPU")
+            )
+
+        canary.operate("promote")
+        dies()
+        canary.up(V3, CANARY)
+        canary.hear(RollbackRequested(model_id=MODEL_ID, version=V1, by="ben"))
+        assert (canary.state(V1), canary.state(V3), canary.weights) == ("starting", "retired", {})
+        assert moves(dies()) == []
+        assert (canary.data["live"], canary.state(V1), canary.weights) == (V2, "failed", {})
+
     def test_to_the_canary_itself_it_is_promoted(self, canary: Desk):
         decision = canary.hear(
             RollbackRequested(model_id=MODEL_ID, version=V2, by="ben", reason="it is good")
