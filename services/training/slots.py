@@ -61,6 +61,8 @@ class Slots:
                 continue
             swept, dead = self._swept(ledger, asked.run)
             reasons = self._turns(swept.but(dead))
+            if asked.run not in reasons:
+                continue  # it ended since it was loaded: now its own record says so
             if not reasons[asked.run]:
                 swept = swept.granted(asked.run, self._clock.now())
             if swept == known:

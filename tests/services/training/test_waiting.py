@@ -12,11 +12,12 @@ import pytest
 from events.quota_set import QuotaSet
 from events.retry_requested import RetryRequested
 from events.training_finished import TrainingFinished
-from services.training.slots import KEY
+from services.training.queue import Entry
+from services.training.slots import KEY, Slots
 from shared.delivery import handle, sweep
 from shared.errors import Reject
 from shared.ports.cluster import Workload
-from shared.record import Dead
+from shared.record import Dead, Record
 from tests.services.chain import Pods, World, committed, experiment
 
 
@@ -187,6 +188,25 @@ class TestQueue:
         assert list(runs.world.store.load(KEY).data["waiting"]) == [
             second
         ]  # its place, should it be redriven
+
+    def test_who_ends_while_it_asks_is_told_so(self, runs: Runs):
+        runs.quota(runs=1)
+        runs.push()
+        store, waits = runs.world.store, runs.push()
+        entry = msgspec.convert(store.load(KEY).data["waiting"][waits], Entry)
+
+        class EndsMeanwhile:
+            asked = 0
+            commit = staticmethod(store.commit)
+
+            def load(self, key: str) -> Record:
+                record = store.load(key)
+                self.asked += key == f"runs/{waits}"
+                over = self.asked > 1 and key == f"runs/{waits}"
+                return msgspec.structs.replace(record, status="FAILED") if over else record
+
+        turn = Slots(EndsMeanwhile(), runs.world.clock).take(entry)  # type: ignore[arg-type]
+        assert turn.word == "over"
 
     def test_one_that_the_cluster_will_never_run_gives_its_slot_back(self, runs: Runs):
         runs.quota(runs=1)
