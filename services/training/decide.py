@@ -176,15 +176,11 @@ def model_version(committed: ConfigCommitted, manifest: dict[str, Any]) -> Model
 
 
 def _progressed(record: Record, progress: TrainingProgressed, heard: Heard) -> Decision | None:
-    known = record.data.get("progress", {})
-    if record.status not in ALIVE or _place(progress) <= (known.get("attempt", 0), known.get("step", -1)):
+    known, place = record.data.get("progress", {}), (progress.attempt, progress.step)
+    if record.status not in ALIVE or place <= (known.get("attempt", 0), known.get("step", -1)):
         return None
     data = {**record.data, "progress": {**encode(progress), "at": heard.now.isoformat()}}
     return Decision(status=record.status, data=data)
-
-
-def _place(progress: TrainingProgressed) -> tuple[int, int]:
-    return progress.attempt, progress.step
 
 
 def _checkpoint(record: Record, checkpoint: CheckpointWritten, heard: Heard) -> Decision | None:
@@ -213,22 +209,19 @@ def _final(record: Record, checkpoint: CheckpointWritten, heard: Heard) -> Decis
 
 
 def _finished(record: Record, finished: TrainingFinished, heard: Heard) -> Decision | None:
-    # That its weights are there holds whatever the cluster said of its job before.
+    # That its weights are there holds whatever the cluster said of its job before; but how an earlier job failed
+    # says nothing of this one.
     over = finished.outcome == "succeeded" and record.status == "FAILED"
     late = finished.outcome != "succeeded" and finished.job not in ("", record.data.get("job"))
     if late or (record.status not in ALIVE and not over):
-        return (
-            None  # weights that are there are there; but how an earlier job failed says nothing of this one
-        )
+        return None
     stopping = record.data.get("stopping") or {}
     final = finished.outcome == "failed" and record.data.get("final")
     if final or (finished.outcome == "preempted" and stopping):
         return _spoken_for(record, finished.attempt, stopping.get("why") or finished.cause, heard)
     if finished.outcome == "preempted":
-        preemptions = [
-            *record.data.get("preemptions", []),
-            {"attempt": finished.attempt, "at": heard.now.isoformat()},
-        ]
+        this = {"attempt": finished.attempt, "at": heard.now.isoformat()}
+        preemptions = [*record.data.get("preemptions", []), this]
         attempts = interrupted(record.data.get("attempts", []), heard.event.time)
         data = _accounted({**record.data, "preemptions": preemptions, "attempts": attempts}, heard)
         return Decision(status=record.status, data=data)
